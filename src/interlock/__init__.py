@@ -1,0 +1,34 @@
+"""Interlock: the escalation layer for AI agents.
+
+Public names are loaded when they are first used: importing the package imports nothing else.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from interlock.client import Denied, Ended, Gate, Held
+    from interlock.model.errors import InterlockError, NoEffect
+
+_HOME = {
+    "Denied": "interlock.client",
+    "Ended": "interlock.client",
+    "Gate": "interlock.client",
+    "Held": "interlock.client",
+    "InterlockError": "interlock.model.errors",
+    "NoEffect": "interlock.model.errors",
+}
+
+__all__ = ["Denied", "Ended", "Gate", "Held", "InterlockError", "NoEffect"]
+
+
+def __getattr__(name: str) -> object:
+    if name in _HOME:
+        return getattr(import_module(_HOME[name]), name)
+    raise AttributeError(f"module 'interlock' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

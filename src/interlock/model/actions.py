@@ -1,0 +1,127 @@
+"""Actions: what an agent proposes, who executes it, and the states it can be in.
+
+1. An action is immutable. Edited means a new revision of the same action id; the old one is `superseded`.
+2. `ActionState.successors` is the whole state machine (design, "The life of an action"); the gate room
+   changes a state through it and nothing else does.
+3. Who executes is fixed when the action is proposed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+
+from interlock.model.canonical import Json
+
+
+class ActionState(StrEnum):
+    DENIED = "denied"
+    ALLOWED = "allowed"
+    HELD = "held"
+    APPROVED = "approved"
+    EXECUTING = "executing"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    IN_DOUBT = "in_doubt"
+    REJECTED = "rejected"
+    SUPERSEDED = "superseded"
+    EXPIRED = "expired"
+    WITHDRAWN = "withdrawn"
+    REVOKED = "revoked"
+    STALE = "stale"
+
+    @property
+    def successors(self) -> frozenset[ActionState]:
+        return _NEXT.get(self, frozenset())
+
+    @property
+    def open(self) -> bool:
+        """Whether something can still happen; a retry without a key or call id attaches to these only."""
+        return bool(self.successors)
+
+
+_S = ActionState
+_NEXT: dict[ActionState, frozenset[ActionState]] = {
+    _S.ALLOWED: frozenset({_S.EXECUTING, _S.EXPIRED, _S.WITHDRAWN, _S.REVOKED, _S.STALE}),
+    _S.HELD: frozenset(
+        {_S.APPROVED, _S.REJECTED, _S.SUPERSEDED, _S.EXPIRED, _S.WITHDRAWN, _S.REVOKED, _S.STALE}
+    ),
+    _S.APPROVED: frozenset({_S.EXECUTING, _S.EXPIRED, _S.WITHDRAWN, _S.REVOKED, _S.STALE}),
+    _S.STALE: frozenset({_S.DENIED, _S.HELD}),
+    _S.EXECUTING: frozenset({_S.SUCCEEDED, _S.FAILED, _S.IN_DOUBT}),
+    _S.IN_DOUBT: frozenset({_S.SUCCEEDED, _S.FAILED}),
+}
+
+
+class ExecutorKind(StrEnum):
+    """`http`: any serving process calls out. `caller`: the process that registered the function runs it."""
+
+    HTTP = "http"
+    CALLER = "caller"
+
+
+@dataclass(frozen=True, slots=True)
+class Signals:
+    """Inputs beside the arguments. Observed ones always have a value, the baseline; reported ones may lack.
+
+    Attributes:
+        confidence: reported by the agent, 0 to 1; None when it reported none.
+        retry_count, anomaly_score, affected_users, first_time_action: observed by trusted code.
+    """
+
+    confidence: Decimal | None = None
+    retry_count: int = 0
+    anomaly_score: Decimal = Decimal(0)
+    affected_users: int | None = None
+    first_time_action: bool = False
+
+    def to_json(self) -> dict[str, Json]:
+        return {
+            "confidence": None if self.confidence is None else str(self.confidence),
+            "retry_count": self.retry_count,
+            "anomaly_score": str(self.anomaly_score),
+            "affected_users": self.affected_users,
+            "first_time_action": self.first_time_action,
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Signals:
+        confidence = value["confidence"]
+        return cls(
+            None if confidence is None else Decimal(confidence),
+            value["retry_count"],
+            Decimal(value["anomaly_score"]),
+            value["affected_users"],
+            value["first_time_action"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """What a caller asks for, as it came through the boundary: nothing in it is trusted.
+
+    Attributes:
+        args: parsed JSON values (`Decimal` for fractional numbers).
+        principal: on whose behalf.
+        session: the run of the agent this belongs to.
+        parent_action: the action that led to this one.
+        call_id: the framework's id of this tool call; identifies a retry.
+        idempotency_key: the caller's key; scoped to namespace and agent.
+        reasoning, alternatives: the agent's own words, shown as such.
+    """
+
+    topic: str
+    args: Mapping[str, Any]
+    principal: str | None = None
+    session: str | None = None
+    parent_action: str | None = None
+    call_id: str | None = None
+    idempotency_key: str | None = None
+    confidence: Decimal | None = None
+    reasoning: str = ""
+    alternatives: tuple[str, ...] = ()
+    tags: tuple[str, ...] = field(default=())
+    """Tags from the trusted registration of a topic outside the catalogue; an agent's key cannot set them."""
