@@ -1,0 +1,32 @@
+"""Policy: what each proposed action may do, decided by reviewed files and nothing else.
+
+1. Text in, verdict out. This room does no I/O and knows no clock, no randomness and no store; a `Policy` is
+   an immutable value named by the SHA-256 of its canonical form.
+2. A policy loads completely or not at all. Unknown keys, wrong types, unenforceable constraints and
+   everything this version does not enforce yet are errors, each at its line with what was probably meant.
+3. Restrictive rules match unless proved false, permissive ones only if proved true. Nothing an agent
+   reports loosens anything. Tier 4 never runs without a person.
+
+What belongs here: reading, checking, compiling and evaluating policies, and what the catalogue says about
+arguments. What does not: state, people, time, execution.
+"""
+
+from __future__ import annotations
+
+from interlock.policy.catalogue import ArgType, CallerExecute, CatalogueEntry, HttpExecute, RaiseTo
+from interlock.policy.decide import Policy, Question
+from interlock.policy.explain import Explanation, Match
+from interlock.policy.load import parse
+
+__all__ = [
+    "ArgType",
+    "CallerExecute",
+    "CatalogueEntry",
+    "Explanation",
+    "HttpExecute",
+    "Match",
+    "Policy",
+    "Question",
+    "RaiseTo",
+    "parse",
+]

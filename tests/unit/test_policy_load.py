@@ -1,0 +1,425 @@
+"""Loading: findings in the author's words, several files, and what must not load."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from interlock.model.errors import PolicyError
+from interlock.policy import Policy, Question, parse
+
+
+def load(text: str) -> Policy:
+    return parse({"policy.yaml": "interlock: 1\n" + text})
+
+
+def findings(text: str) -> list[str]:
+    with pytest.raises(PolicyError) as caught:
+        load(text)
+    return caught.value.detail.splitlines()
+
+
+def action(extra: str = "", tier: int = 3) -> str:
+    return f"""
+actions:
+  job.pay.refund:
+    tier: {tier}
+    args: {{order_id: string, amount_usd: {{type: decimal, scale: 2, currency: USD}}, people: array,
+           note: {{type: string, optional: true}}, price: {{type: decimal, scale: 2, currency: EUR}}}}
+{extra}
+"""
+
+
+def rule(body: str) -> str:
+    return f"rules:\n  - {{id: x, {body}}}\n"
+
+
+def test_a_finding_has_its_line_and_what_was_probably_meant() -> None:
+    with pytest.raises(PolicyError) as caught:
+        load("rules:\n  - id: x\n    match: {topcs: [a.b]}\n    decision: deny\n")
+    assert caught.value.detail == (
+        "policy.yaml:4:13: unknown key 'topcs' in match of rule 'x'; did you mean 'topics'?"
+    )
+    assert caught.value.extra["findings"] == [
+        {
+            "file": "policy.yaml",
+            "line": 4,
+            "column": 13,
+            "message": "unknown key 'topcs' in match of rule 'x'",
+            "suggestion": "topics",
+            "rule": "x",
+        }
+    ]
+
+
+def test_every_finding_is_reported_at_once() -> None:
+    found = findings("nmae: x\nrules:\n  - {id: a, decision: alow}\n  - {id: b, decison: deny}\n")
+    assert [line.split(": ", 1)[0] for line in found] == [
+        "policy.yaml:2:1",
+        "policy.yaml:4:23",
+        "policy.yaml:5:5",
+        "policy.yaml:5:13",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (rule("match: {topics: [a.b]}, decision: alow"), "did you mean 'allow'?"),
+        (rule("match: {amount_usd_above: '100'}, decision: deny"), "expected a number"),
+        (rule("match: {confidence_below: true}, decision: deny"), "expected a number"),
+        (rule("match: {confidence_below: 70}, decision: deny"), "less than or equal to 1"),
+        (rule("match: {amount_usd_above: 1e400}, decision: deny"), "more digits"),
+        (rule("match: {retry_count_above: 2.0}, decision: deny"), "expected an integer"),
+        (rule("match: {first_time_action: 1}, decision: deny"), "expected true or false"),
+        (rule("match: {first_time_action: yes}, decision: deny"), "expected true or false; found 'yes'"),
+        (rule("match: {topics: a.b}, decision: deny"), "expected a list"),
+        (rule("match: {topics: []}, decision: deny"), "an empty list"),
+        (rule("match: {risk_tags: []}, decision: deny"), "an empty list"),
+        (rule("match: {topics: [job.**.read]}, decision: deny"), "not a topic pattern"),
+        (rule("match: {topics: [job]}, decision: deny"), "never matches"),
+        (rule("match: {topics: [job.pаyments.refund]}, decision: deny"), "not a topic pattern"),
+        (rule("decision: deny"), "matches everything"),
+        (rule("match: {}, decision: allow"), "matches everything"),
+        (rule("match: {topics: [a.b]}, decision: deny, overrides: [y]"), "not available in this version"),
+        (rule("match: {topics: [a.b]}, decision: deny, locked: true"), "not available in this version"),
+        (rule("match: {topics: [a.b]}, decision: deny, mode: observe"), "not available in this version"),
+        ("autonomy_levels: {level_0: {name: supervised}}", "not available in this version"),
+        ("audit: {sampling: {rate: 0.10}}", "not available in this version"),
+        ("default_decision: allow", "nobody reviewed"),
+        (
+            rule(
+                "match: {topics: [a.b]}, decision: require_approval,"
+                " lane: {window: 15m, on_timeout: kill_switch}"
+            ),
+            "not available yet",
+        ),
+        (
+            rule(
+                "match: {topics: [a.b]}, decision: require_approval, lane: {window: 15m, on_timeout: allow}"
+            ),
+            "not available yet",
+        ),
+        (
+            rule("match: {topics: [a.b]}, decision: require_approval, lane: {window: 15, on_timeout: deny}"),
+            "expected a duration",
+        ),
+        (
+            rule("match: {topics: [a.b]}, decision: require_approval, lane: {window: 0m, on_timeout: deny}"),
+            "expected a duration",
+        ),
+        (
+            rule("match: {topics: [a.b]}, decision: deny, lane: {window: 15m, on_timeout: deny}"),
+            "a lane belongs to require_approval",
+        ),
+        (
+            rule("match: {topics: [a.b]}, decision: deny")
+            + "  - {id: x, match: {topics: [c.d]}, decision: deny}",
+            "is taken",
+        ),
+        ("people: everyone", "expected one of team, solo"),
+        ("actions: {'*': {tier: 1}}", "every topic unseen"),
+        ("actions: {job.Pay.refund: {tier: 1}}", "not a topic pattern"),
+        ("actions: {a.b: {tier: true}}", "expected an integer"),
+        ("actions: {a.b: {tier: 5}}", "less than or equal to 4"),
+        ("actions: {a.b: {}}", "does not say 'tier'"),
+        ("actions: {a.b: {tier: 1, args: {x: strng}}}", "did you mean 'string'?"),
+        ("actions: {a.b: {tier: 1, args: {x: decimal}}}", "does not say its scale"),
+        ("actions: {a.b: {tier: 1, args: {x: {type: string, currency: USD}}}}", "belongs to a decimal"),
+        ("actions: {a.b: {tier: 1, args: {x: {type: integer, max_length: 3}}}}", "belongs to a string"),
+        (action("    roles: {amount: amount}"), "did you mean 'amount_usd'?"),
+        (action("    roles: {amount: order_id}"), "a decimal with a currency"),
+        (action("    roles: {people: order_id}"), "an integer, or an array"),
+        (action("    roles: {boss: order_id}"), "expected one of amount"),
+        (action("    summary: Refund {args.amont_usd}"), "did you mean 'amount_usd'?"),
+        (action("    summary: Refund {amount_usd}"), "braces hold one argument"),
+        (action("    summary: Refund {args.amount_usd!r}"), "braces hold one argument"),
+        (action("    summary: Refund ${args.price}"), "which is in EUR"),
+        (action("    raise_to: [{tier: 3, when: args.amount_usd > 1}]"), "not above"),
+        (action("    raise_to: [{tier: 4, when: args.amont_usd > 1}]"), "did you mean 'args.amount_usd'?"),
+        (action("    raise_to: [{tier: 4, when: tier == 3}]"), "decides the tier"),
+        (action("    raise_to: [{tier: 4, when: signals.confidence > 0.5}]"), "compare it with < or <="),
+        (action("    undo_within: 5m"), "does not say what"),
+        (action("    execute: {}"), "either http or caller"),
+        (action("    execute: {mcp: {tool: x}}"), "not available in this version"),
+        (
+            action("    execute: {http: {method: GET, url: 'https://x/'}, caller: {}}"),
+            "either http or caller",
+        ),
+    ],
+)
+def test_what_does_not_load(text: str, words: str) -> None:
+    assert any(words in line for line in findings(text)), findings(text)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://{args.order_id}/refunds",
+        "https://{args.order_id}.payments.internal/",
+        "{args.order_id}://payments.internal/",
+        "https://payments.internal:{args.order_id}/",
+        "https://user:secret@payments.internal/",
+        "https://payments.internal@evil.example/",
+        "ftp://payments.internal/",
+        "//payments.internal/",
+        "https://payments.internal/orders/x{args.order_id}",
+        "https://payments.internal/orders/{args.order_id}.json",
+        "https://payments.internal/orders/{args.order_id}{args.order_id}",
+        "https://payments.internal/a/../b",
+        "https://payments.internal/a/%2e%2E/b",
+        "https://payments.internal/?q=x{args.order_id}",
+        "https://payments.internal/?{args.order_id}=1",
+        "https://payments.internal/?q",
+        "https://payments.internal/#{args.order_id}",
+        "https://payments.internal/a b",
+        "https://payments.internal\\evil",
+        "https://payments.internal:99999/",
+        "https:///x",
+        "https://payments.internal/orders/{args.note}",
+        "https://payments.internal/orders/{args.people}",
+        "https://payments.internal/orders/{args.nothing}",
+    ],
+)
+def test_an_argument_chooses_a_resource_and_never_a_machine(url: str) -> None:
+    findings(action(f"    execute: {{http: {{method: POST, url: {url!r}}}}}"))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://payments.internal/refunds",
+        "http://127.0.0.1:8421/orders/{args.order_id}",
+        "http://[::1]:8421/orders/{args.order_id}/lines",
+        "https://payments.internal/?order={args.order_id}&kind=full",
+        "https://payments.internal",
+    ],
+)
+def test_a_whole_segment_or_query_value_may_be_an_argument(url: str) -> None:
+    load(action(f"    execute: {{http: {{method: POST, url: {url!r}}}}}"))
+
+
+@pytest.mark.parametrize(
+    ("when", "words"),
+    [
+        ("args.amont_usd < 100", "did you mean 'args.amount_usd'?"),
+        ("args.amount_usd < '100'", "is a number, compared with a string"),
+        ("args.order_id == 5", "is a string, compared with a number"),
+        ("args.order_id < 'b'", "no order"),
+        ("args.people == 3", "no comparison"),
+        ("signals.retries > 2", "did you mean 'signals.retry_count'?"),
+        ("signals.anomaly_score > 80", "lies between 0 and 1"),
+        ("tier > 5", "lies between 1 and 4"),
+        ("args.amount_usd < 100 || tier == 1", "joined by &&"),
+        ("!args.x", "joined by &&"),
+        ("args.order_id in ['a']", "joined by &&"),
+        ("has(args.order_id)", "joined by &&"),
+        ("args.amount_usd < 100 AND tier == 1", "joined by &&"),
+        ("100 > args.amount_usd", "expected a field"),
+        ("args.amount_usd < args.price", "expected a number"),
+        ("args.amount_usd < 100 &&", "ends after &&"),
+        ("args.amount_usd <", "expected a number"),
+        ("args.amount_usd", "expected one of"),
+        ("args.amount_usd < 1e2", "joined by &&"),
+        ("args.order_id == 'a\\'", "joined by &&"),
+        ("args.people.0 == 1", "joined by &&"),
+        ("args.people.x == 1", "whole arguments"),
+        ("facts.prior_refunds < 3", "unknown field"),
+        (" ", "expected a field"),
+        ("tier == 1" + " && tier == 1" * 200, "at most 2000"),
+    ],
+)
+def test_a_condition_that_does_not_load(when: str, words: str) -> None:
+    text = action() + rule(f"match: {{topics: [job.pay.*]}}, decision: deny, when: {json.dumps(when)}")
+    assert any(words in line for line in findings(text)), findings(text)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "match: {topics: [a.b], confidence_below: 0.7}, decision: allow",
+        "match: {topics: [a.b]}, when: signals.confidence < 0.7, decision: allow_with_constraints",
+        "match: {topics: [a.b]}, when: signals.confidence >= 0.9, decision: allow",
+        "match: {topics: [a.b]}, when: signals.confidence >= 0.9, decision: deny",
+        "match: {topics: [a.b]}, when: signals.confidence != 0.5, decision: deny",
+    ],
+)
+def test_confidence_cannot_stand_where_it_could_loosen(body: str) -> None:
+    assert any("confidence is reported by the agent" in line for line in findings(rule(body)))
+
+
+# --- constraints on paper ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "constraint", ["max_runtime_sec: 60", "network_allowlist: [api.slack.com]", "network_allowlist: []"]
+)
+def test_a_constraint_that_a_function_cannot_be_held_to_is_an_error(constraint: str) -> None:
+    caller = "actions: {a.b: {tier: 1, execute: {caller: {}}"
+    assert "nothing enforces" in findings(f"{caller}, constraints: {{{constraint}}}}}}}")[0]
+    of_rule = rule(f"match: {{topics: [a.b]}}, decision: allow, constraints: {{{constraint}}}")
+    assert "nothing enforces" in findings(f"{caller}}}}}\n{of_rule}")[0]
+    swept = load(f"{caller}}}}}\n{of_rule.replace('[a.b]', '[a.*]')}")
+    assert "nothing enforces" in swept.warnings[0]
+
+
+def test_a_limit_on_money_needs_an_amount_in_dollars() -> None:
+    for extra in ("", "    roles: {amount: price}\n"):
+        assert "no amount in USD" in findings(action(extra + "    constraints: {max_amount_usd: 5}"))[0]
+        of_rule = rule("match: {topics: [job.pay.refund]}, decision: allow, constraints: {max_amount_usd: 5}")
+        assert "no amount in USD" in findings(action(extra) + of_rule)[0]
+    load(action("    roles: {amount: amount_usd}\n    constraints: {max_amount_usd: 5}"))
+
+
+def test_what_deserves_a_look_is_a_warning() -> None:
+    policy = load("""
+actions:
+  a.b: {tier: 2, probe: {http: {url: x}}, undo: a.c}
+  a.e: {tier: 4}
+  deep.**: {tier: 1}
+  a.get: {tier: 1, args: {x: string}, execute: {http: {method: GET, url: 'https://x/'}}}
+rules:
+  - {id: shaky, match: {confidence_below: 0.7}, decision: require_approval}
+  - {id: hollow, match: {topics: [a.e]}, decision: allow_with_constraints}
+  - {id: blind, match: {topics: [z.z]}, when: args.x == 1, decision: deny, constraints: {max_runtime_sec: 5}}
+""")
+    assert sorted(policy.warnings) == [
+        "action a.b: probe is accepted, not yet enforced",
+        "action a.b: undo names a.c, which nobody catalogued",
+        "action a.get: GET does not send x",
+        "action deep.**: tier 1 lets every topic below it run, also future ones",
+        "rule blind: max_runtime_sec has no executor yet; no catalogued topic matches",
+        "rule blind: no catalogued topic declares args.x",
+        "rule hollow: a.e is tier 4; a person is asked all the same",
+        "rule hollow: allow_with_constraints ends up without constraints",
+        "rule shaky: restricts everything it covers for an agent that reports no confidence",
+    ]
+
+
+# --- several files ----------------------------------------------------------------------------------------
+
+ONE = """interlock: 1
+name: acme
+actions: {a.b: {tier: 1}}
+rules: [{id: x, match: {topics: [a.b]}, decision: deny}]
+"""
+TWO = """interlock: 1
+actions: {a.c: {tier: 2}}
+rules: [{id: y, match: {topics: [a.b]}, decision: deny}]
+"""
+
+
+def test_several_files_are_one_policy_in_the_order_of_their_names() -> None:
+    policy = parse({"2.yaml": TWO, "1.yaml": ONE})
+    assert policy.snapshot == parse({"1.yaml": ONE, "2.yaml": TWO}).snapshot
+    assert policy.decide(Question("a.b", {})).matched == ("x", "y")
+    assert policy.knows("a.c")
+    assert policy.name == "acme"
+
+
+@pytest.mark.parametrize(
+    ("second", "words"),
+    [
+        (TWO.replace("id: y", "id: x"), "2.yaml:3:14: the rule id 'x' is taken, in 1.yaml:4"),
+        (TWO.replace("a.c", "a.b"), "2.yaml:2:11: 'a.b' is already catalogued in 1.yaml:3"),
+        (TWO + "name: other\n", "2.yaml:4:1: 'name' has another value in 1.yaml:2"),
+        (TWO.replace("interlock: 1\n", ""), "2.yaml:1:1: the file does not say `interlock: 1`"),
+        (TWO.replace("interlock: 1", "interlock: 2"), "2.yaml:1:12: interlock: 2 is not a version"),
+        (TWO.replace("interlock: 1", "interlock: true"), "2.yaml:1:12: interlock: True is not a version"),
+        (
+            TWO.replace("id: y", "idd: y"),
+            "2.yaml:3:10: unknown key 'idd' in rule 'rules[1]'; did you mean 'id'?",
+        ),
+        ("- 1\n", "2.yaml:1:1: a policy is a mapping"),
+    ],
+)
+def test_a_conflict_between_files_names_both_places(second: str, words: str) -> None:
+    with pytest.raises(PolicyError) as caught:
+        parse({"1.yaml": ONE, "2.yaml": second})
+    assert words in caught.value.detail
+
+
+def test_no_file_is_no_policy() -> None:
+    with pytest.raises(PolicyError):
+        parse({})
+
+
+# --- the canonical form -----------------------------------------------------------------------------------
+
+
+def test_spelling_and_defaults_do_not_change_the_snapshot() -> None:
+    plain = load(
+        "actions: {a.b: {tier: 1, args: {x: string}}}\n"
+        + rule("match: {amount_usd_above: 100}, decision: deny")
+    )
+    spelt = parse(
+        {
+            "elsewhere.yml": """# a comment
+version: v1
+people: team
+rules:
+  - {decision: deny, match: {amount_usd_above: 100.00}, id: x}
+actions:
+  a.b:
+    args: {x: {optional: false, type: string}}
+    tier: 1
+"""
+        }
+    )
+    assert plain.snapshot == spelt.snapshot
+    assert plain.snapshot.startswith("v1:")
+    assert len(plain.snapshot) == 67
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("100", "101"),
+        ("deny", "require_approval"),
+        ("id: x", "id: y"),
+        ("tier: 1", "tier: 2"),
+        ("x: string", "x: integer"),
+    ],
+)
+def test_a_changed_meaning_changes_the_snapshot(before: str, after: str) -> None:
+    text = "actions: {a.b: {tier: 1, args: {x: string}}}\n" + rule(
+        "match: {amount_usd_above: 100}, decision: deny"
+    )
+    assert load(text).snapshot != load(text.replace(before, after)).snapshot
+
+
+def test_the_canonical_form_is_itself_the_same_policy() -> None:
+    policy = load(
+        action("    summary: Refund ${args.amount_usd}") + rule("match: {topics: [job.**]}, decision: deny")
+    )
+    again = Policy.from_canonical(policy.canonical())
+    as_yaml = parse({"x.yaml": policy.canonical().decode()})
+    assert again.snapshot == policy.snapshot == as_yaml.snapshot
+    assert (again.warnings, again.name, again.people) == (policy.warnings, policy.name, policy.people)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b'{"interlock":2}',
+        b'{"interlock":1 }',
+        b'{"interlock":1,"people":"team"}',
+        b'{"interlock":1,"rules":[{"decision":"allow"}]}',
+        b'{"interlock":1,"interlock":1}',
+        b'{"interlock":true}',
+    ],
+)
+def test_bytes_that_are_no_canonical_policy_are_refused(data: bytes) -> None:
+    with pytest.raises(PolicyError):
+        Policy.from_canonical(data)
+
+
+def test_a_policy_cannot_be_changed() -> None:
+    policy: Any = load("")
+    with pytest.raises(AttributeError):
+        policy.snapshot = "v1:0"
