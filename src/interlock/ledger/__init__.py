@@ -1,0 +1,32 @@
+"""The ledger's formats and its tree: an RFC 6962 Merkle log in the file formats of C2SP.
+
+1. Pure: no I/O, no clock, no randomness. Time, keys and entries come in as arguments; whoever calls writes.
+2. `entries` makes the bytes of an entry, `merkle` the tree over them, `note` the signed checkpoint that
+   commits to the tree, `tiles` the files that strangers' readers understand.
+3. The `verify` room reads these formats and shares no code with this one: a mistake here must not be able to
+   excuse itself there. `docs/ledger.md` is what both follow.
+"""
+
+from interlock.ledger.entries import KERNEL, MAX_ENTRY, VERSION, Kind, entry
+from interlock.ledger.merkle import EMPTY_ROOT, Frontier, leaf_hash, node_hash
+from interlock.ledger.note import Signer, checkpoint
+from interlock.ledger.tiles import TILE_WIDTH, TileFile, TileWriter, entries_path, tile_path
+
+__all__ = [
+    "EMPTY_ROOT",
+    "KERNEL",
+    "MAX_ENTRY",
+    "TILE_WIDTH",
+    "VERSION",
+    "Frontier",
+    "Kind",
+    "Signer",
+    "TileFile",
+    "TileWriter",
+    "checkpoint",
+    "entries_path",
+    "entry",
+    "leaf_hash",
+    "node_hash",
+    "tile_path",
+]

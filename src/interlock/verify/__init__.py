@@ -1,0 +1,13 @@
+"""The independent verifier: an export of the ledger against its signed checkpoint, offline.
+
+1. It trusts the auditor's key and nothing in the export. It reads files, writes none, and needs no network,
+   no database and no policy.
+2. It shares no code with the rooms that write (it imports nothing of ours outside this room), so that one
+   mistake cannot both make a false log and pass it. What the two agree on is `docs/ledger.md`.
+3. Whatever it does not know, it does not call good: an unknown version is "cannot check".
+"""
+
+from interlock.verify.export import verify_export
+from interlock.verify.report import Problem, Report
+
+__all__ = ["Problem", "Report", "verify_export"]
