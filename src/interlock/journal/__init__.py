@@ -1,0 +1,16 @@
+"""The journal: tables, and the one durable transaction through which state, record and follow-up change.
+
+1. Nothing acts on a change before it is committed (P6); see `journal.py` for the transaction's rules.
+2. Personal or secret content stands only in sealed payloads; trusted rows carry a MAC (`vault.py`).
+3. The schema is migrated, never edited; a newer one is refused (`schema.py`).
+
+Imports: `model` and `ledger`. Nothing in this room knows what an action may do next: that is the gate's.
+"""
+
+from interlock.journal.clock import Clock, SystemClock
+from interlock.journal.journal import Journal, Transition
+from interlock.journal.prepared import Prepared, Row
+from interlock.journal.tx import Tx, insert_into
+from interlock.journal.vault import Vault
+
+__all__ = ["Clock", "Journal", "Prepared", "Row", "SystemClock", "Transition", "Tx", "Vault", "insert_into"]

@@ -1,0 +1,498 @@
+"""The one transaction through which state changes (promise P6).
+
+1. A transition is a function of a `Tx`. It reads its guards, refuses by raising, or writes state and appends
+   ledger entries. It may run more than once (rule 4), so it depends on nothing but the database and its own
+   arguments.
+2. Leader and follower, without a timer: whoever gets the journal's lock commits everybody's queued
+   transitions, at most `MAX_BATCH`, in arrival order, in one durable transaction. Nobody is answered before
+   the commit returned.
+3. The ledger's head row is read inside the transaction; the entries' leaves extend its frontier; head,
+   entries, payloads and state are written together or not at all.
+4. A transition that raises before its first write refuses alone. One that raises after it wrote rolls the
+   whole transaction back, and each member of the batch is then run by itself, so it fails alone again.
+5. Across processes SQLite writers take turns through the turnstile; `synchronous=FULL` on WAL makes an
+   acknowledged commit survive power loss.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sqlite3
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from sqlalchemy import (
+    Connection,
+    Engine,
+    bindparam,
+    create_engine,
+    event,
+    func,
+    insert,
+    select,
+    update,
+)
+from sqlalchemy.exc import SQLAlchemyError
+
+from interlock.journal import schema, tables
+from interlock.journal.clock import Clock, SystemClock
+from interlock.journal.prepared import Prepared, Row
+from interlock.journal.tables import SPAN
+from interlock.journal.turnstile import Turnstile
+from interlock.journal.tx import Tx, insert_into
+from interlock.journal.vault import Vault
+from interlock.ledger import Frontier, leaf_hash
+from interlock.model.errors import ClockJumped, HomeUnusable, InterlockError
+
+MAX_BATCH = 1_000
+_log = logging.getLogger(__name__)
+T = TypeVar("T")
+Transition = Callable[["Tx"], T]
+
+
+_HEAD = Prepared(
+    select(tables.head.c.size, tables.head.c.frontier, tables.head.c.sealed, tables.head.c.at).where(
+        tables.head.c.namespace == bindparam("ns")
+    )
+)
+_SET_HEAD = Prepared(
+    update(tables.head)
+    .where(tables.head.c.namespace == bindparam("ns"))
+    .values(
+        size=bindparam("size_"),
+        frontier=bindparam("frontier_"),
+        sealed=bindparam("sealed_"),
+        at=bindparam("at_"),
+    )
+)
+_ADD_ENTRY = insert_into(tables.entries)
+_ADD_PAYLOAD = insert_into(tables.payloads)
+
+
+class _Waiting(Generic[T]):
+    """A queued transition and its answer."""
+
+    __slots__ = ("done", "error", "loop", "result", "transition", "waiter")
+
+    def __init__(self, transition: Transition[T], waiter: asyncio.Future[T] | None = None) -> None:
+        self.transition = transition
+        self.waiter = waiter
+        self.loop = waiter.get_loop() if waiter is not None else None
+        self.done = False
+        self.result: T | None = None
+        self.error: BaseException | None = None
+
+    def answer(self) -> None:
+        """Hand result or error to the awaiting task; runs in that task's event loop."""
+        waiter = self.waiter
+        if waiter is None or waiter.done():
+            return
+        if self.error is not None:
+            waiter.set_exception(self.error)
+        else:
+            waiter.set_result(self.result)  # type: ignore[arg-type]
+
+
+class _Poisoned(Exception):
+    """A transition failed after it had written; the batch is run again one by one."""
+
+
+class Journal:
+    """An open journal. Thread-safe; `commit` and `commit_async` may be used together.
+
+    Args:
+        engine: a SQLAlchemy engine from `open_sqlite`.
+        turnstile: entered around each write transaction.
+        vault: seals payloads and authenticates rows.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        turnstile: Turnstile,
+        vault: Vault,
+        *,
+        namespace: str = "default",
+        clock: Clock | None = None,
+    ) -> None:
+        self.engine = engine
+        self.vault = vault
+        self.namespace = namespace
+        self.clock: Clock = clock or SystemClock()
+        self._turnstile = turnstile
+        self._lock = threading.Lock()
+        self._queue: deque[_Waiting[Any]] = deque()
+        self._draining = False
+        self._drain_lock = threading.Lock()
+        self._executor: ThreadPoolExecutor | None = None
+        self._writer: Any = None
+        self._frontier = Frontier.EMPTY
+        self._closed = False
+        self._listeners: list[Callable[[int], None]] = []
+        self.verified: dict[str, Row] = {}
+        """Trusted rows whose MAC this process has checked, by kind: the same bytes are not checked again."""
+        for statement in (_HEAD, _SET_HEAD, _ADD_ENTRY, _ADD_PAYLOAD):
+            statement.bind(engine.dialect)
+        self.start = self._begin_head()
+
+    @classmethod
+    def open_sqlite(
+        cls, path: Path, vault: Vault, *, namespace: str = "default", clock: Clock | None = None
+    ) -> Journal:
+        """Open or create the database file and bring its schema up to date.
+
+        Raises:
+            HomeUnusable: the file is no database, cannot be written, or its schema is newer than this code.
+        """
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # SQLite gives its side files the same mode
+        engine = create_engine(f"sqlite:///{path}", connect_args={"check_same_thread": False, "timeout": 30})
+        event.listen(engine, "connect", _configure)
+        event.listen(engine, "begin", _begin_read)
+        turnstile = Turnstile(path)
+        try:
+            with turnstile:
+                schema.upgrade(engine)
+            return cls(engine, turnstile, vault, namespace=namespace, clock=clock)
+        except (sqlite3.Error, SQLAlchemyError) as error:
+            engine.dispose()
+            turnstile.close()
+            raise HomeUnusable(f"The journal {path} cannot be opened: {error}.") from error
+
+    def close(self) -> None:
+        """Finish queued work and release the file."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            if self._writer is not None:
+                self._writer.close()
+        if self._executor is not None:
+            self._executor.shutdown()
+        self.engine.dispose()
+        self._turnstile.close()
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
+    # --- writing -----------------------------------------------------------------------------------------
+
+    def commit(self, transition: Transition[T]) -> T:
+        """Run a transition durably and return its result, or raise what it raised."""
+        waiting = _Waiting(transition)
+        self._queue.append(waiting)
+        while not waiting.done:
+            with self._lock:
+                if not waiting.done:
+                    self._flush()
+        if waiting.error is not None:
+            raise waiting.error
+        return waiting.result  # type: ignore[return-value]
+
+    def commit_async(self, transition: Transition[T]) -> asyncio.Future[T]:
+        """As `commit`, for tasks of an event loop: concurrent ones share transactions.
+
+        The loop's own thread leads where nobody else is writing (a commit takes well under a millisecond);
+        otherwise a thread waits for the others, and the loop goes on.
+        """
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[T] = loop.create_future()
+        self._queue.append(_Waiting(transition, waiter))
+        with self._drain_lock:
+            if not self._draining:
+                self._draining = True
+                loop.call_soon(self._lead)
+        return waiter
+
+    def on_commit(self, listener: Callable[[int], None]) -> None:
+        """Call `listener(size)` after each commit of this process that grew the ledger.
+
+        It runs before other processes write again, so it must be quick.
+        """
+        self._listeners.append(listener)
+
+    def _lead(self) -> None:
+        """Commit what the loop's tasks have queued by now, without making the loop wait for other writers."""
+        if self._lock.acquire(blocking=False):
+            try:
+                if self._turnstile.free():
+                    self._flush()
+            finally:
+                self._lock.release()
+        with self._drain_lock:
+            if not self._queue:
+                self._draining = False
+                return
+            if self._executor is None:
+                self._executor = ThreadPoolExecutor(1, thread_name_prefix="journal")
+            self._executor.submit(self._drain)
+
+    def _drain(self) -> None:
+        while True:
+            with self._lock:
+                self._flush()
+            with self._drain_lock:
+                if not self._queue:
+                    self._draining = False
+                    return
+
+    def _flush(self) -> None:
+        """Commit what is queued. The caller holds the lock."""
+        batch: list[_Waiting[Any]] = []
+        while self._queue and len(batch) < MAX_BATCH:
+            batch.append(self._queue.popleft())
+        if not batch:
+            return
+        try:
+            try:
+                self._transact(batch)
+            except _Poisoned:
+                for waiting in batch:
+                    waiting.result, waiting.error = None, None
+                for waiting in batch:
+                    self._alone(waiting)
+        except BaseException as error:
+            # The transaction as a whole failed (disk, lock, interrupt): nobody's change is there.
+            failure = HomeUnusable(f"The journal could not commit: {error}.")
+            failure.__cause__ = error
+            for waiting in batch:
+                if not waiting.done:
+                    waiting.error = failure
+            if not isinstance(error, Exception):
+                raise
+        finally:
+            self._deliver(batch)
+
+    def _alone(self, waiting: _Waiting[Any]) -> None:
+        try:
+            self._transact([waiting])
+        except Exception as error:  # noqa: BLE001 (handed to whoever waits for it)
+            cause = error.__cause__ if isinstance(error, _Poisoned) else error
+            if isinstance(cause, sqlite3.Error):
+                cause = HomeUnusable(f"The journal could not commit: {cause}.")
+            waiting.error = cause
+        waiting.done = True
+
+    def _deliver(self, batch: list[_Waiting[Any]]) -> None:
+        loops: dict[asyncio.AbstractEventLoop, list[_Waiting[Any]]] = {}
+        for waiting in batch:
+            waiting.done = True
+            if waiting.loop is not None:
+                loops.setdefault(waiting.loop, []).append(waiting)
+        here = _running_loop()
+        for loop, group in loops.items():
+            if loop is here:
+                _answer_all(group)
+            elif not loop.is_closed():
+                loop.call_soon_threadsafe(_answer_all, group)
+
+    def _transact(self, batch: list[_Waiting[Any]]) -> None:
+        if self._closed:
+            raise HomeUnusable("The journal is closed.")
+        with self._turnstile:
+            connection = self._connection()
+            cursor = connection.cursor()
+            cursor.execute("BEGIN IMMEDIATE")
+            try:
+                size = self._inside(cursor, batch)
+                cursor.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    cursor.execute("ROLLBACK")
+                raise
+            finally:
+                cursor.close()
+            if size is not None:
+                self._tell(size)
+
+    def _tell(self, size: int) -> None:
+        for listener in self._listeners:
+            try:
+                listener(size)
+            except Exception:  # noqa: BLE001
+                # The commit stands; whoever waits for it is answered whatever a listener does.
+                _log.exception("a listener failed after commit %d", size)
+
+    def _inside(self, cursor: Any, batch: list[_Waiting[Any]]) -> int | None:
+        """Everything between BEGIN and COMMIT; the new ledger size, or None where nothing was written."""
+        _HEAD.run(cursor, {"ns": self.namespace})
+        size, frontier, sealed, last = cursor.fetchone()
+        tx = Tx(self, cursor, size, sealed, self._time(last))
+        anything = False
+        for waiting in batch:
+            tx.wrote = False
+            try:
+                waiting.result = waiting.transition(tx)
+            except InterlockError as refusal:
+                if tx.wrote:
+                    raise _Poisoned from refusal
+                waiting.error = refusal
+            except Exception as error:
+                raise _Poisoned from error
+            anything = anything or tx.wrote
+        if not anything:
+            return None
+        if tx.payloads:
+            _ADD_PAYLOAD.run_rows(
+                cursor,
+                [(self.start + sealed + n, self.namespace, content) for n, content in enumerate(tx.payloads)],
+            )
+        if tx.bodies:
+            _ADD_ENTRY.run_rows(
+                cursor,
+                [(self.start + size + n, self.namespace, body) for n, body in enumerate(tx.bodies)],
+            )
+        if self._frontier.size != size or self._frontier.to_bytes() != frontier:
+            self._frontier = _frontier(size, frontier)
+        grown = self._frontier.appended([leaf_hash(body) for body in tx.bodies])
+        _SET_HEAD.run(
+            cursor,
+            {
+                "ns": self.namespace,
+                "size_": grown.size,
+                "frontier_": grown.to_bytes(),
+                "sealed_": sealed + len(tx.payloads),
+                "at_": tx.now,
+            },
+        )
+        self._frontier = grown  # compared with the head row before it is used again
+        return grown.size
+
+    def _time(self, last: int) -> int:
+        """The transaction's time: never before the last one, and not taken from a clock that jumped."""
+        try:
+            self.clock.check()
+        except ClockJumped:
+            return last
+        return max(last, self.clock.now())
+
+    def _connection(self) -> Any:
+        if self._writer is None:
+            self._writer = self.engine.raw_connection()
+        return self._writer
+
+    def _begin_head(self) -> int:
+        """Where this namespace's entries and payloads start; makes its head row where there is none."""
+        head = tables.head.c
+        with self._turnstile, self.engine.begin() as connection:
+            found = connection.execute(select(head.start).where(head.namespace == self.namespace)).scalar()
+            if found is not None:
+                return int(found)
+            start = SPAN * int(connection.execute(select(func.count()).select_from(tables.head)).scalar_one())
+            connection.execute(
+                insert(tables.head).values(
+                    namespace=self.namespace,
+                    start=start,
+                    size=0,
+                    frontier=Frontier.EMPTY.to_bytes(),
+                    sealed=0,
+                    at=0,
+                )
+            )
+            return start
+
+    # --- reading -----------------------------------------------------------------------------------------
+
+    def look(self, question: Transition[T]) -> T:
+        """Run a transition that only reads, beside the writers, on one consistent state.
+
+        Raises whatever the question raises; a write inside it is a `TypeError`.
+        """
+        connection: Any = self.engine.raw_connection()
+        try:
+            cursor = connection.cursor()
+            cursor.execute("BEGIN")
+            try:
+                _HEAD.run(cursor, {"ns": self.namespace})
+                return question(Tx(self, cursor, -1, -1, self._time(cursor.fetchone()[3])))
+            finally:
+                cursor.execute("ROLLBACK")
+                cursor.close()
+        finally:
+            connection.close()
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A connection inside one read transaction: all its selects see the same state."""
+        with self.engine.connect() as connection:
+            yield connection
+
+    def head(self) -> tuple[int, Frontier, int]:
+        """Ledger size, frontier, and the time of the last transaction in microseconds."""
+        with self.read() as connection:
+            row = connection.execute(
+                select(tables.head.c.size, tables.head.c.frontier, tables.head.c.at).where(
+                    tables.head.c.namespace == self.namespace
+                )
+            ).one()
+        return row.size, _frontier(row.size, row.frontier), row.at
+
+    def entries(self, start: int = 0, stop: int | None = None, *, page: int = 4_096) -> Iterator[bytes]:
+        """The ledger's entries `start` to `stop` (exclusive), in order, read page by page."""
+        column = tables.entries.c
+        while stop is None or start < stop:
+            limit = page if stop is None else min(page, stop - start)
+            with self.read() as connection:
+                rows = connection.execute(
+                    select(column.seq, column.body)
+                    .where(
+                        column.seq >= self.start + start,
+                        column.seq < self.start + SPAN,
+                        column.namespace == self.namespace,
+                    )
+                    .order_by(column.seq)
+                    .limit(limit)
+                ).all()
+            for seq, body in rows:
+                if seq != self.start + start:
+                    raise HomeUnusable(f"Ledger entry {start} is missing from the database.")
+                start += 1
+                yield body
+            if len(rows) < limit:
+                if stop is not None:
+                    raise HomeUnusable(f"Ledger entry {start} is missing from the database.")
+                return
+
+
+def _frontier(size: int, content: bytes) -> Frontier:
+    try:
+        return Frontier.from_bytes(size, content)
+    except ValueError as error:
+        raise HomeUnusable(f"The ledger's head row does not read: {error}.") from error
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    """The event loop of this thread, if it runs one."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+def _answer_all(group: list[_Waiting[Any]]) -> None:
+    for waiting in group:
+        waiting.answer()
+
+
+def _configure(connection: Any, _record: Any) -> None:
+    """Durability and concurrency of one SQLite connection; we begin our own transactions."""
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=FULL")
+    cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.execute("PRAGMA busy_timeout=30000")
+    cursor.execute("PRAGMA cache_size=-65536")
+    cursor.execute("PRAGMA wal_autocheckpoint=8000")
+    cursor.close()
+
+
+def _begin_read(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN")

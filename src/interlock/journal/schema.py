@@ -1,0 +1,49 @@
+"""The schema's version: upgraded on open, refused when newer.
+
+Migrations live in `migrations/versions`, only ever expand before they contract, and run inside the turnstile.
+Alembic is imported only when there is something to do.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sqlalchemy import Connection, Engine, inspect, text
+
+from interlock.model.errors import HomeUnusable
+
+CURRENT = "0001"
+
+
+def upgrade(engine: Engine) -> None:
+    """Bring the database to `CURRENT`.
+
+    Raises:
+        HomeUnusable: the database was written by a newer Interlock.
+    """
+    with engine.connect() as connection:
+        found = version(connection)
+    if found == CURRENT:
+        return
+    from alembic import command
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
+    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    if found is not None and found not in known:
+        raise HomeUnusable(
+            f"The journal's schema is version {found}; this Interlock knows {CURRENT}.",
+            fix="Start it with the Interlock that wrote it, or a newer one.",
+        )
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, CURRENT)
+
+
+def version(connection: Connection) -> str | None:
+    """The schema version that the database records, or None for an empty one."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()

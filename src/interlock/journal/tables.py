@@ -1,0 +1,212 @@
+"""The tables. Every one carries `namespace`; times are integer microseconds UTC; money never stands here.
+
+Column types are integers, text and bytes only, so that a statement compiled once can be run on the bare
+driver without conversion. Migrations create these tables; a test compares the two.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, Table, Text, text
+
+metadata = MetaData()
+
+# Conditions of partial indexes, as the statements that use them write them: a planner proves that a query
+# stays inside a partial index only from the same literals.
+WAITING = "state IN ('held','allowed','approved')"
+READY = "state IN ('allowed','approved')"
+EXECUTING = "state = 'executing'"
+
+
+def _text(name: str, *, null: bool = False, key: bool = False) -> Column[str]:
+    return Column(name, Text, nullable=null, primary_key=key)
+
+
+def _time(name: str, *, null: bool = False) -> Column[int]:
+    return Column(name, BigInteger, nullable=null)
+
+
+def _bytes(name: str) -> Column[bytes]:
+    return Column(name, LargeBinary, nullable=False)
+
+
+def _number(name: str, *, key: bool = False, null: bool = False) -> Column[int]:
+    return Column(name, Integer, nullable=null, primary_key=key, autoincrement=False)
+
+
+def _table(name: str, *items: Column[str] | Column[int] | Column[bytes] | Index) -> Table:
+    """A table whose rows are small, or inserted in the order of their key."""
+    return Table(name, metadata, _text("namespace", key=True), *items, sqlite_with_rowid=False)
+
+
+def _heap(name: str, *items: Column[str] | Column[int] | Column[bytes] | Index) -> Table:
+    """A table of large rows under random keys: appended, so that a commit touches one page of rows and one of
+    keys; ordered by key it would split pages all over the file."""
+    return Table(name, metadata, _text("namespace", key=True), *items)
+
+
+head = _table(
+    "head",
+    _number("start"),
+    _number("size"),
+    _bytes("frontier"),
+    _number("sealed"),
+    _time("at"),
+)
+"""A row for each namespace: where its entries and payloads start, the ledger's size and frontier, the number
+of payloads, and the time of the last transaction."""
+
+SPAN = 1 << 44
+"""How many rows of `entries` and `payloads` one namespace can have; its rows start at `number * SPAN`."""
+
+
+def _appended(name: str, *items: Column[str] | Column[int] | Column[bytes]) -> Table:
+    """A table that only grows: one integer key, so that a commit touches its last page and nothing else."""
+    key: Column[int] = Column("seq", Integer, primary_key=True, autoincrement=False)
+    return Table(name, metadata, key, _text("namespace"), *items)
+
+
+entries = _appended("entries", _bytes("body"))
+"""The ledger's leaves: canonical bytes, verbatim; `seq` is the namespace's start plus the ledger index."""
+
+payloads = _appended("payloads", _bytes("sealed"))
+"""Everything that may be personal or secret, sealed by the vault under the row's own number (in `seq`)."""
+
+policies = _table("policies", _text("snapshot", key=True), _bytes("document"), _time("first_seen"))
+
+active_policy = _table(
+    "active_policy",
+    _text("snapshot"),
+    _time("activated_at"),
+    _text("activated_by"),
+    _text("reason"),
+    _bytes("mac"),
+)
+
+actions = _heap(
+    "actions",
+    _text("id", key=True),
+    _number("revision", key=True),
+    _text("state"),
+    _text("topic"),
+    _text("agent"),
+    _text("key_id", null=True),
+    _text("executor"),
+    _text("verdict"),
+    _text("snapshot"),
+    _text("catalogue"),
+    _text("action_hash"),
+    _number("payload"),
+    _number("output", null=True),
+    _text("fingerprint"),
+    _text("predecessor", null=True),
+    _number("retention_sec", null=True),
+    _time("proposed_at"),
+    _time("changed_at"),
+    _time("expires_at", null=True),
+    _number("epoch"),
+    _text("holder", null=True),
+    _time("lease_until", null=True),
+    _time("claimed_at", null=True),
+    _bytes("seal"),
+    Index(
+        "actions_ready",
+        "namespace",
+        "expires_at",
+        sqlite_where=text(READY),
+        postgresql_where=text(READY),
+    ),
+    Index(
+        "actions_leased",
+        "namespace",
+        "lease_until",
+        sqlite_where=text(EXECUTING),
+        postgresql_where=text(EXECUTING),
+    ),
+)
+
+approvals = _heap(
+    "approvals",
+    _text("id", key=True),
+    _text("action_id"),
+    _number("revision"),
+    _text("state"),
+    _text("review_hash"),
+    _number("package"),
+    _text("owner"),
+    _time("requested_at"),
+    _time("due_at"),
+    _time("expires_at"),
+    _number("escalated"),
+    _text("editor", null=True),
+    _text("supersedes", null=True),
+    _text("superseded_by", null=True),
+    _bytes("mac"),
+    Index("approvals_of_action", "namespace", "action_id", "revision"),
+    Index("approvals_by_state", "namespace", "state", "due_at"),
+)
+
+decisions = _heap(
+    "decisions",
+    _text("id", key=True),
+    _text("approval_id"),
+    _text("person"),
+    _text("decision"),
+    _text("review_hash"),
+    _text("reason_code", null=True),
+    _number("note", null=True),
+    _number("solo"),
+    _time("at"),
+    _bytes("mac"),
+    Index("decisions_of_approval", "namespace", "approval_id"),
+)
+
+idempotency = _table(
+    "idempotency",
+    _text("agent", key=True),
+    _text("key", key=True),
+    _text("action_id"),
+)
+
+people = _table(
+    "people",
+    _text("id", key=True),
+    _text("name"),
+    _text("roles"),
+    _time("added_at"),
+    _time("removed_at", null=True),
+    _bytes("mac"),
+)
+
+keys = _table(
+    "keys",
+    _text("id", key=True),
+    _text("kind"),
+    _text("name"),
+    _text("topics"),
+    _text("person", null=True),
+    _bytes("digest"),
+    _time("added_at"),
+    _time("expires_at", null=True),
+    _time("revoked_at", null=True),
+    _bytes("mac"),
+)
+
+links = _table(
+    "links",
+    _text("id", key=True),
+    _text("person"),
+    _bytes("digest"),
+    _time("expires_at"),
+    _time("redeemed_at", null=True),
+    _bytes("mac"),
+)
+
+console_sessions = _table(
+    "console_sessions",
+    _text("id", key=True),
+    _text("person"),
+    _bytes("digest"),
+    _time("expires_at"),
+    _time("ended_at", null=True),
+    _bytes("mac"),
+)
