@@ -1,0 +1,87 @@
+"""The authenticated caller, and what its kind may do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from interlock.model.errors import Forbidden, OutOfScope
+from interlock.model.topics import TopicPattern
+
+
+class KeyKind(StrEnum):
+    """What a key is for. `executor` keys redeem permits, which this version does not issue yet."""
+
+    AGENT = "agent"
+    ADAPTER = "adapter"
+    EXECUTOR = "executor"
+    PERSON = "person"
+
+
+class Role(StrEnum):
+    REVIEWER = "reviewer"
+    OPERATOR = "operator"
+    POLICY_ADMIN = "policy-admin"
+    AUDITOR = "auditor"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Whoever stands behind one call.
+
+    Attributes:
+        kind: the key's kind; a signed-in person is `person`.
+        agent: the agent's name, for `agent` and `adapter`.
+        person: the person's id, for `person`.
+        operator: the person who operates the agent behind this key, if one is named.
+        topics: what may be proposed.
+        roles: a person's roles.
+    """
+
+    kind: KeyKind
+    key_id: str | None = None
+    agent: str | None = None
+    person: str | None = None
+    operator: str | None = None
+    topics: tuple[TopicPattern, ...] = ()
+    roles: frozenset[Role] = frozenset()
+
+    @property
+    def proposes(self) -> bool:
+        return self.kind in (KeyKind.AGENT, KeyKind.ADAPTER)
+
+    def owns(self, agent: str, topic: str) -> bool:
+        """Whether this caller may see and withdraw what that agent proposed: its name, within its topics."""
+        return (
+            self.proposes and self.agent == agent and any(pattern.matches(topic) for pattern in self.topics)
+        )
+
+    def check_topic(self, topic: str) -> str:
+        """The agent's name, if this caller may propose the topic.
+
+        Raises:
+            Forbidden: the kind does not propose. OutOfScope: the topic is not in the key's scope.
+        """
+        if not self.proposes or self.agent is None:
+            raise Forbidden("Only agent and adapter keys propose actions.")
+        if not any(pattern.matches(topic) for pattern in self.topics):
+            raise OutOfScope(f"This key may not propose {topic}.")
+        return self.agent
+
+    def check_role(self, *roles: Role) -> str:
+        """The person's id, if the caller is a person with one of the roles.
+
+        Raises:
+            Forbidden: an agent's key, or a person without the role.
+        """
+        if self.kind is not KeyKind.PERSON or self.person is None:
+            raise Forbidden("A person decides this, with a person key or signed in; other keys do not.")
+        if not self.roles.intersection(roles):
+            wanted = " or ".join(role.value for role in roles)
+            raise Forbidden(f"This needs the role {wanted}.")
+        return self.person
+
+
+def embedded_caller(agent: str) -> Caller:
+    """The caller inside an embedded gate: whoever runs the process, for every topic (design, positions)."""
+    return Caller(KeyKind.AGENT, agent=agent, topics=(TopicPattern.parse("*"),))

@@ -1,0 +1,232 @@
+"""API keys: made, listed, revoked and recognised.
+
+A token reads ``ilk_<kind>_<32 hex>.<43 characters>``: the kind helps whoever finds one, the id finds the row,
+the rest is 256 random bits.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sqlalchemy import bindparam, select, update
+
+from interlock.identity.callers import Caller, KeyKind
+from interlock.identity.people import Person, people
+from interlock.journal import Journal, Prepared, Row, Tx, insert_into
+from interlock.journal import tables as t
+from interlock.ledger import Kind
+from interlock.model.errors import Conflict, InvalidInput, NotFound, Tampered, Unauthenticated
+from interlock.model.ids import new_id
+from interlock.model.topics import TopicPattern
+
+_TOKEN = re.compile(r"ilk_(agent|adapter|executor|person)_([0-9a-f]{32})\.[A-Za-z0-9_-]{43}", re.ASCII)
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@ -]{0,79}", re.ASCII)
+
+_ADD = insert_into(t.keys)
+_ONE = Prepared(select(t.keys).where(t.keys.c.namespace == bindparam("ns"), t.keys.c.id == bindparam("id_")))
+_ALL = Prepared(
+    select(t.keys).where(t.keys.c.namespace == bindparam("ns")).order_by(t.keys.c.added_at, t.keys.c.id)
+)
+_REVOKE = Prepared(
+    update(t.keys)
+    .where(t.keys.c.namespace == bindparam("ns"), t.keys.c.id == bindparam("id_"))
+    .values(revoked_at=bindparam("at_"), mac=bindparam("mac_"))
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key as it may be shown. `person` is the reviewer of a person key, or the operator of an agent's."""
+
+    id: str
+    kind: KeyKind
+    name: str
+    topics: tuple[str, ...]
+    person: str | None
+    added_at: int
+    expires_at: int | None
+    revoked_at: int | None
+
+
+class Keyring:
+    """The API keys of one namespace."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+
+    def add(
+        self,
+        kind: KeyKind,
+        name: str,
+        *,
+        topics: Iterable[str] = (),
+        person: Person | None = None,
+        lifetime_sec: int | None = None,
+        by: str,
+    ) -> tuple[Key, str]:
+        """Make a key; returns it and its token, which is shown this once.
+
+        Args:
+            name: the agent's name for `agent` and `adapter`; a label otherwise.
+            topics: topic patterns; needed for agent, adapter and executor, refused for person.
+            person: whose key it is (`person`), or who operates the agent; that person may not approve
+                the agent's actions.
+
+        Raises:
+            InvalidInput: a name, topic or combination that makes no sense.
+        """
+        scope = tuple(TopicPattern.parse(topic).text for topic in topics)
+        if not _NAME.fullmatch(name):
+            raise InvalidInput("a key's name has 1 to 80 letters, digits, spaces or ._@-", path="$.name")
+        if kind is KeyKind.PERSON and (scope or person is None):
+            raise InvalidInput("a person key belongs to a person and has no topics", path="$.topics")
+        if kind is not KeyKind.PERSON and not scope:
+            raise InvalidInput(
+                f"an {kind.value} key names its topics", path="$.topics", fix="Pass --topics 'support.**'."
+            )
+        identifier = new_id("key")
+        token = f"ilk_{kind.value}_{identifier[4:]}.{secrets.token_urlsafe(32)}"
+
+        def make(tx: Tx) -> Key:
+            expires = None if lifetime_sec is None else tx.now + lifetime_sec * 1_000_000
+            owner = None if person is None else person.id
+            key = Key(identifier, kind, name, scope, owner, tx.now, expires, None)
+            digest = tx.vault.mac("token", token)
+            tx.write(
+                _ADD,
+                id=key.id,
+                kind=kind.value,
+                name=name,
+                topics=" ".join(scope),
+                person=owner,
+                digest=digest,
+                added_at=tx.now,
+                expires_at=expires,
+                revoked_at=None,
+                mac=_mac(tx, key, digest),
+            )
+            tx.append(
+                Kind.KEY_ADDED, key=key.id, key_kind=kind.value, topics=list(scope), person=owner, by=by
+            )
+            return key
+
+        return self._journal.commit(make), token
+
+    def revoke(self, identifier: str, *, by: str) -> Key:
+        """Make a key worthless at once.
+
+        Raises:
+            NotFound: no such key. Conflict: it is revoked already.
+        """
+
+        def end(tx: Tx) -> Key:
+            row = tx.one(_ONE, id_=identifier)
+            if row is None:
+                raise NotFound(f"There is no key {identifier}.", fix="See `interlock keys list`.")
+            key, digest = _read(tx, row)
+            if key.revoked_at is not None:
+                raise Conflict(f"The key {identifier} is revoked already.")
+            ended = Key(
+                key.id, key.kind, key.name, key.topics, key.person, key.added_at, key.expires_at, tx.now
+            )
+            tx.write(_REVOKE, id_=key.id, at_=tx.now, mac_=_mac(tx, ended, digest))
+            tx.append(Kind.KEY_REVOKED, key=key.id, by=by)
+            return ended
+
+        return self._journal.commit(end)
+
+    def all(self) -> list[Key]:
+        """Every key, revoked ones included, oldest first."""
+        return self._journal.look(lambda tx: [_read(tx, row)[0] for row in tx.all(_ALL)])
+
+    def authenticate(self, token: str) -> Caller:
+        """The caller behind a token.
+
+        Raises:
+            Unauthenticated: malformed, unknown, expired or revoked; which one is not told.
+        """
+        found = _TOKEN.fullmatch(token)
+        if found is None:
+            raise _refused()
+        identifier = f"key_{found[2]}"
+
+        def look(tx: Tx) -> Caller:
+            row = tx.one(_ONE, id_=identifier)
+            if row is None:
+                raise _refused()
+            key, digest = _read(tx, row)
+            known = hmac.compare_digest(digest, tx.vault.mac("token", token))
+            live = key.revoked_at is None and (key.expires_at is None or tx.now < key.expires_at)
+            if not known or not live or key.kind.value != found[1]:
+                raise _refused()
+            if key.kind is KeyKind.PERSON:
+                person = next((p for p in people(tx) if p.id == key.person), None)
+                if person is None:
+                    raise _refused()
+                return Caller(key.kind, key.id, person=person.id, roles=person.roles)
+            scope = tuple(TopicPattern.parse(topic) for topic in key.topics)
+            agent = key.name if key.kind in (KeyKind.AGENT, KeyKind.ADAPTER) else None
+            return Caller(key.kind, key.id, agent=agent, operator=key.person, topics=scope)
+
+        return self._journal.look(look)
+
+
+def _read(tx: Tx, row: Row) -> tuple[Key, bytes]:
+    _, identifier, kind, name, topics, person, digest, added, expires, revoked, mac = row
+    tx.vault.check(mac, "key", *row[1:-1])
+    key = Key(identifier, KeyKind(kind), name, tuple(topics.split()), person, added, expires, revoked)
+    return key, digest
+
+
+def _mac(tx: Tx, key: Key, digest: bytes) -> bytes:
+    """The mark of a key's row: over its columns, in their order."""
+    return tx.vault.mac(
+        "key",
+        key.id,
+        key.kind.value,
+        key.name,
+        " ".join(key.topics),
+        key.person,
+        digest,
+        key.added_at,
+        key.expires_at,
+        key.revoked_at,
+    )
+
+
+def _refused() -> Unauthenticated:
+    return Unauthenticated("This key is missing, unknown, expired or revoked.")
+
+
+def check_live(tx: Tx, key_id: str | None) -> None:
+    """A key that was revoked or has expired since it was recognised does nothing any more.
+
+    Raises:
+        Unauthenticated: it is not valid now. Tampered: its row was changed, or is gone.
+    """
+    if key_id is None:
+        return
+    row = tx.one(_ONE, id_=key_id)
+    if row is None:
+        raise Tampered(f"The key {key_id} is missing from the journal.")
+    key, _ = _read(tx, row)
+    if key.revoked_at is not None or (key.expires_at is not None and tx.now >= key.expires_at):
+        raise _refused()
+
+
+def operator_of(tx: Tx, key_id: str | None) -> str | None:
+    """The person who operates the agent behind a key, if one is named; None for no key.
+
+    Raises:
+        Tampered: the key's row was changed, or is gone; keys are revoked, never deleted.
+    """
+    if key_id is None:
+        return None
+    row = tx.one(_ONE, id_=key_id)
+    if row is None:
+        raise Tampered(f"The key {key_id} is missing from the journal.")
+    return _read(tx, row)[0].person
