@@ -1,0 +1,284 @@
+"""Claim: the one step that lets an action run. No claim, no run (P5).
+
+1. Inside one transaction a claim checks: the clock; the row's seal; the validity of the allow or approval;
+   that the policy in force still says so; that the sealed arguments hash to what was recorded; for an
+   approval, that a person's authentic decision names the hash of exactly what was shown (P4); that this
+   executor can enforce every constraint.
+2. A claim has a holder, a lease and an epoch. Only the holder of the current epoch may settle.
+3. A lapsed lease is claimed again only where the executor answers a repeated key with its first answer and
+   that promise still lasts; everything else becomes `in_doubt` (see `sweep`).
+4. The key sent downstream is derived from namespace, action id and revision: the same for every epoch, never
+   the agent's own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import bindparam, select, text
+
+from interlock.gate.active import require_snapshot
+from interlock.gate.ending import expire
+from interlock.gate.package import Package, Sealed
+from interlock.gate.records import (
+    ActionRow,
+    ApprovalRow,
+    approval_of,
+    decisions_on,
+    load_action,
+    save,
+)
+from interlock.journal import Prepared, Tx
+from interlock.journal import tables as t
+from interlock.ledger import Kind
+from interlock.model.actions import ActionState, ExecutorKind
+from interlock.model.binding import Binding
+from interlock.model.errors import (
+    ConstraintUnenforceable,
+    InDoubt,
+    InterlockError,
+    NotClaimable,
+    Tampered,
+)
+from interlock.model.verdicts import NO_CONSTRAINTS, Verdict
+
+LEASE_US = 15_000_000
+SENDING_SEC = 60
+
+Enforces = Mapping[ExecutorKind, frozenset[str]]
+"""The constraints each executor can enforce; the dispatch room knows, the home room hands it over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right to run one revision of one action once.
+
+    Attributes:
+        binding: what to run; `binding.canonical()` are the bytes that were hashed and approved.
+        epoch: fences off older claims.
+        key: idempotency key for the system downstream.
+        catalogue: digest of the catalogue entry that was decided on.
+    """
+
+    action_id: str
+    revision: int
+    holder: str
+    epoch: int
+    binding: Binding
+    verdict: Verdict
+    key: str
+    retention_sec: int | None
+    claimed_at: int
+    catalogue: str
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A claim, or the refusal that was recorded instead of it."""
+
+    claim: Claim | None
+    refusal: InterlockError | None = None
+
+
+def downstream_key(namespace: str, action_id: str, revision: int) -> str:
+    """The idempotency key sent with every attempt of this revision."""
+    return hashlib.sha256(f"interlock/key/v1\0{namespace}\0{action_id}\0{revision}".encode()).hexdigest()
+
+
+def check_constraints(row: ActionRow, verdict: Verdict, enforces: Enforces) -> None:
+    """Raises `ConstraintUnenforceable` where this executor cannot enforce what the verdict demands."""
+    if verdict.constraints == NO_CONSTRAINTS:
+        return
+    lacking = [n for n in verdict.constraints.named if n not in enforces[ExecutorKind(row.executor)]]
+    if lacking:
+        raise ConstraintUnenforceable(
+            f"{row.topic} was allowed under {', '.join(lacking)}, which a {row.executor} executor "
+            "cannot enforce."
+        )
+
+
+def begin(
+    tx: Tx, row: ActionRow, sealed: Sealed, verdict: Verdict, *, holder: str, approval: ApprovalRow | None
+) -> tuple[ActionRow, Claim]:
+    """The row after a claim, and the claim; appends the entry. The caller has checked, and writes the row."""
+    started = row._replace(
+        state=ActionState.EXECUTING.value,
+        epoch=row.epoch + 1,
+        holder=holder,
+        lease_until=tx.now + LEASE_US,
+        claimed_at=row.claimed_at or tx.now,
+        changed_at=tx.now,
+    )
+    tx.append(
+        Kind.ACTION_CLAIMED,
+        action=row.id,
+        revision=row.revision,
+        epoch=started.epoch,
+        holder=holder,
+        action_hash=row.action_hash,
+        approval=None if approval is None else approval.id,
+        review_hash=None if approval is None else approval.review_hash,
+        policy=row.snapshot,
+    )
+    claim = Claim(
+        row.id,
+        row.revision,
+        holder,
+        started.epoch,
+        sealed.binding,
+        verdict,
+        downstream_key(row.namespace, row.id, row.revision),
+        row.retention_sec,
+        started.claimed_at or tx.now,
+        row.catalogue,
+    )
+    return started, claim
+
+
+@dataclass(frozen=True, slots=True)
+class Claiming:
+    """The transition that claims the latest revision of an action under policy `snapshot`."""
+
+    action_id: str
+    holder: str
+    executor: ExecutorKind
+    snapshot: str
+    enforces: Enforces
+
+    def __call__(self, tx: Tx) -> Claimed:
+        row = load_action(tx, self.action_id)
+        if row.executor != self.executor.value:
+            raise NotClaimable(
+                f"{row.topic} is executed by {row.executor}, fixed when it was proposed.",
+                fix="A caller's function runs in the process that registered it; see `gate.resume`.",
+            )
+        self._check_state(tx, row)
+        tx.clock.check()
+        retry = row.status is ActionState.EXECUTING
+        if not retry:
+            require_snapshot(tx, self.snapshot)
+            if row.snapshot != self.snapshot:
+                raise NeedsRedeciding(row.id)
+            if row.expires_at is None or tx.now >= row.expires_at:
+                return Claimed(None, expire(tx, row))
+        verdict = row.decided
+        check_constraints(row, verdict, self.enforces)
+        sealed = Sealed.read(tx.unseal(row.payload), row.action_hash)
+        approval = _authority(tx, row, verdict)
+        started, claimed = begin(tx, row, sealed, verdict, holder=self.holder, approval=approval)
+        save(tx, row, started)
+        return Claimed(claimed)
+
+    def _check_state(self, tx: Tx, row: ActionRow) -> None:
+        status = row.status
+        if status in (ActionState.ALLOWED, ActionState.APPROVED):
+            return
+        if status is ActionState.EXECUTING and retryable(row, tx.now):
+            return
+        if status is ActionState.IN_DOUBT:
+            raise InDoubt(f"{row.id} started and did not report; it is not run again.")
+        raise NotClaimable(f"{row.id} is {row.state}.", fix=_ADVICE.get(status, ""))
+
+
+_ADVICE = {
+    ActionState.HELD: "It waits for a person.",
+    ActionState.EXECUTING: "Somebody is running it; ask again later.",
+}
+
+
+_READY = Prepared(
+    select(t.actions.c.id)
+    .where(
+        t.actions.c.namespace == bindparam("ns"),
+        t.actions.c.executor == bindparam("executor_"),
+        text(t.READY),
+        t.actions.c.expires_at > bindparam("now_"),
+    )
+    .order_by(t.actions.c.expires_at)
+    .limit(bindparam("limit_"))
+)
+_LAPSED = Prepared(
+    select(t.actions)
+    .where(
+        t.actions.c.namespace == bindparam("ns"),
+        text(t.EXECUTING),
+        t.actions.c.lease_until <= bindparam("now_"),
+    )
+    .limit(bindparam("limit_"))
+)
+
+
+def ready(tx: Tx, executor: ExecutorKind, limit: int) -> list[str]:
+    """Ids of actions that this kind of executor may claim now, oldest first."""
+    found = [row[0] for row in tx.all(_READY, executor_=executor.value, now_=tx.now, limit_=limit)]
+    for columns in tx.all(_LAPSED, now_=tx.now, limit_=limit):
+        row = ActionRow(*columns)  # only ids leave here; the claim checks the seal
+        if row.executor == executor.value and retryable(row, tx.now):
+            found.append(row.id)
+    return found[:limit]
+
+
+class NeedsRedeciding(NotClaimable):
+    """The policy changed since the verdict; the caller re-decides from recorded inputs and asks again."""
+
+    slug = "needs-redeciding"
+    title = "The policy changed since this was decided"
+
+    def __init__(self, action_id: str) -> None:
+        super().__init__(f"{action_id} was decided under an earlier policy.")
+        self.action_id = action_id
+
+
+def retryable(row: ActionRow, now: int) -> bool:
+    """Whether a lapsed claim may be taken over: the executor still remembers our key."""
+    return (
+        row.retention_sec is not None
+        and row.claimed_at is not None
+        and row.lease_until is not None
+        and row.lease_until <= now < remembered_until(row.claimed_at, row.retention_sec)
+    )
+
+
+def remembered_until(claimed_at: int, retention_sec: int) -> int:
+    """Until when a repeated key may be sent: the promise less the time that sending it may take."""
+    return claimed_at + (retention_sec - SENDING_SEC) * 1_000_000
+
+
+def _authority(tx: Tx, row: ActionRow, verdict: Verdict) -> ApprovalRow | None:
+    """What permits this run: an allow, or an approval by a person over exactly what was shown.
+
+    Raises:
+        Tampered: the rows claim an authority that nobody gave.
+    """
+    if verdict.allowed:
+        return None
+    if not verdict.held:
+        raise Tampered(f"{row.id} is {row.state} under a verdict that denies it.")
+    approval = approval_of(tx, row)
+    if approval is None or approval.state != "approved":
+        raise Tampered(f"{row.id} is {row.state} without an approved request.")
+    decisions = decisions_on(tx, approval.id)
+    if any(decision.decision == "revoke" for decision in decisions):
+        raise Tampered(f"{row.id} is {row.state} although its approval was revoked.")
+    answers = [decision for decision in decisions if decision.decision == "approve"]
+    if len(answers) != 1 or answers[0].review_hash != approval.review_hash:
+        raise Tampered(f"The approval of {row.id} does not rest on one decision about what was shown.")
+    if shown(tx, row, approval).review_hash != approval.review_hash:
+        raise Tampered(f"What was shown about {row.id} is not what its approval names.")
+    return approval
+
+
+def shown(tx: Tx, row: ActionRow, approval: ApprovalRow) -> Package:
+    """The package of a request, rebuilt from what was sealed. Raises `Tampered`."""
+    value = json.loads(tx.unseal(approval.package))
+    return Package(
+        row.action_hash,
+        row.decided,
+        row.catalogue,
+        value["summary"],
+        value["context"],
+        approval.expires_at,
+    )

@@ -1,0 +1,170 @@
+"""The ways an action ends without having run: expired, withdrawn, revoked.
+
+`expired` is never `rejected`: nobody answered. Whoever proposed may withdraw; a reviewer or operator may
+revoke what was allowed or approved, until it is claimed.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import bindparam, select, text
+
+from interlock.gate.records import (
+    ActionRow,
+    ApprovalRow,
+    DecisionRow,
+    add_decision,
+    approval_of,
+    close_approval,
+    load_action,
+    move,
+    save_approval,
+)
+from interlock.identity import Caller, Role
+from interlock.identity.keyring import check_live
+from interlock.journal import Prepared, Tx
+from interlock.journal import tables as t
+from interlock.ledger import Kind
+from interlock.model.actions import ActionState
+from interlock.model.errors import Conflict, Expired, Forbidden, NotFound, Tampered
+from interlock.model.ids import new_id
+from interlock.model.text import visible
+from interlock.model.verdicts import DEFAULT_OWNER
+
+_log = logging.getLogger(__name__)
+
+_DUE = Prepared(
+    select(t.approvals)
+    .where(
+        t.approvals.c.namespace == bindparam("ns"),
+        t.approvals.c.state == "held",
+        t.approvals.c.due_at <= bindparam("now_"),
+    )
+    .order_by(t.approvals.c.due_at)
+    .limit(bindparam("limit_"))
+)
+_OVERDUE = Prepared(
+    select(t.actions.c.id, t.actions.c.revision)
+    .where(
+        t.actions.c.namespace == bindparam("ns"),
+        text(t.READY),
+        t.actions.c.expires_at <= bindparam("now_"),
+    )
+    .limit(bindparam("limit_"))
+)
+
+
+def expire(tx: Tx, row: ActionRow) -> Expired:
+    """Record that a deadline or a validity has passed; returns the error to raise after the commit."""
+    approval = close_approval(tx, row, "expired")
+    move(tx, row, ActionState.EXPIRED)
+    tx.append(
+        Kind.ACTION_EXPIRED,
+        action=row.id,
+        revision=row.revision,
+        was=row.state,
+        approval=None if approval is None else approval.id,
+    )
+    return Expired(f"{row.id} was {row.state} and its time has passed; it did not run.")
+
+
+def due(tx: Tx, limit: int) -> int:
+    """Let the deadlines that have passed do what their lanes say; returns how many did something."""
+    tx.clock.check()
+    waiting = tx.all(_DUE, now_=tx.now, limit_=limit)
+    done = 0
+    for found in waiting:
+        with skipping_tampered(found[1]):
+            approval = ApprovalRow(*found).check(tx)
+            row = load_action(tx, approval.action_id, approval.revision)
+            if tx.now >= approval.expires_at:
+                expire(tx, row)
+            else:
+                _escalate(tx, approval)
+            done += 1
+    for action_id, revision in tx.all(_OVERDUE, now_=tx.now, limit_=limit):
+        with skipping_tampered(action_id):
+            expire(tx, load_action(tx, action_id, revision))
+            done += 1
+    return done
+
+
+@contextmanager
+def skipping_tampered(what: str) -> Iterator[None]:
+    """One record changed or deleted from outside must not keep the others waiting: it is logged and left as
+    it is, where no claim accepts it."""
+    try:
+        yield
+    except (Tampered, NotFound) as error:
+        _log.error("%s: %s", what, error)
+
+
+def _escalate(tx: Tx, approval: ApprovalRow) -> None:
+    """The lane's window ended and the lane escalates: once, to the default owner, until the request's end."""
+    save_approval(tx, approval._replace(owner=DEFAULT_OWNER, due_at=approval.expires_at, escalated=1))
+    tx.append(
+        Kind.APPROVAL_ESCALATED,
+        approval=approval.id,
+        action=approval.action_id,
+        revision=approval.revision,
+        owner=DEFAULT_OWNER,
+    )
+
+
+def withdraw(tx: Tx, action_id: str, caller: Caller) -> ActionRow:
+    """The proposer takes the action back.
+
+    Raises:
+        NotFound: there is none, or another agent proposed it. Conflict: it runs or has ended.
+    """
+    row = load_action(tx, action_id)
+    if not caller.proposes:
+        raise Forbidden("Only the agent that proposed an action withdraws it.")
+    if not caller.owns(row.agent, row.topic):
+        raise NotFound(f"There is no action {visible(action_id, 64)}.")
+    check_live(tx, caller.key_id)
+    return _end(tx, row, ActionState.WITHDRAWN, Kind.ACTION_WITHDRAWN, agent=row.agent, key=caller.key_id)
+
+
+def revoke(tx: Tx, action_id: str, caller: Caller) -> ActionRow:
+    """A reviewer or operator takes back what was allowed or approved.
+
+    Raises:
+        Forbidden: the caller is no reviewer or operator. Conflict: it runs, ended, or nobody approved it.
+    """
+    person = caller.check_role(Role.REVIEWER, Role.OPERATOR)
+    row = load_action(tx, action_id)
+    if row.status is ActionState.HELD:
+        raise Conflict(f"{row.id} is held; reject it instead.")
+    check_live(tx, caller.key_id)
+    ended = _end(tx, row, ActionState.REVOKED, Kind.ACTION_REVOKED, person=person, key=caller.key_id)
+    approval = approval_of(tx, row)
+    if approval is not None:
+        add_decision(
+            tx,
+            DecisionRow(
+                tx.namespace,
+                new_id("dec"),
+                approval.id,
+                person,
+                "revoke",
+                approval.review_hash,
+                None,
+                None,
+                0,
+                tx.now,
+            ),
+        )
+    return ended
+
+
+def _end(tx: Tx, row: ActionRow, state: ActionState, kind: Kind, **who: str | None) -> ActionRow:
+    if state not in row.status.successors:
+        raise Conflict(f"{row.id} is {row.state}; it can no longer be {state.value}.")
+    close_approval(tx, row, state.value)
+    ended = move(tx, row, state)
+    tx.append(kind, action=row.id, revision=row.revision, was=row.state, **who)
+    return ended

@@ -1,0 +1,200 @@
+"""Opening a revision: its row, its sealed arguments, its entry and, where it is held, the request about it.
+
+Both a proposal and an edit come here, so that an edited revision is recorded exactly as a proposed one is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from interlock.gate.claim import Claim, Enforces, begin, check_constraints
+from interlock.gate.package import Package, Sealed, deadlines
+from interlock.gate.records import ActionRow, ApprovalRow, add_action, add_approval
+from interlock.journal import Tx
+from interlock.ledger import Kind
+from interlock.model.actions import ActionState
+from interlock.model.binding import verdict_digest
+from interlock.model.canonical import Json
+from interlock.model.errors import InterlockError
+from interlock.model.ids import new_id
+from interlock.model.verdicts import Decision, Verdict
+from interlock.policy import Policy
+
+ALLOWED_SEC = 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Proposed:
+    """The answer to a proposal.
+
+    Attributes:
+        action: the action; the first one where the request was a repetition.
+        created: False for a repetition.
+        claim: set where the action was allowed and claimed in the same transaction.
+        refusal: an error that was recorded, to be raised after the commit.
+    """
+
+    action: ActionRow | None
+    created: bool
+    claim: Claim | None = None
+    refusal: InterlockError | None = None
+
+
+def _stamped(row: ActionRow, now: int, payload: int) -> ActionRow:
+    """The row with what only the transaction knows: its time, and the number of the sealed payload."""
+    allowed = row.state == ActionState.ALLOWED.value
+    until = now + ALLOWED_SEC * 1_000_000 if allowed else None
+    return row._replace(proposed_at=now, changed_at=now, expires_at=until, payload=payload)
+
+
+def new_row(
+    policy: Policy,
+    sealed: Sealed,
+    verdict: Verdict,
+    *,
+    action_id: str,
+    key_id: str | None,
+    fingerprint: str,
+    predecessor: str | None,
+) -> ActionRow:
+    """The row of one revision, in the state its verdict gives it; `record` adds payload and times."""
+    binding = sealed.binding
+    entry = policy.entry(binding.topic)
+    return ActionRow(
+        namespace=binding.namespace,
+        id=action_id,
+        revision=binding.revision,
+        state=_state(verdict).value,
+        topic=binding.topic,
+        agent=binding.agent,
+        key_id=key_id,
+        executor=str(binding.executor["kind"]),
+        verdict=verdict.canonical().decode(),
+        snapshot=policy.snapshot,
+        catalogue=policy.entry_digest(binding.topic),
+        action_hash=binding.action_hash(sealed.nonce),
+        payload=-1,
+        output=None,
+        fingerprint=fingerprint,
+        predecessor=predecessor,
+        retention_sec=None
+        if entry is None or entry.execute is None
+        else entry.execute.idempotent_retention_sec,
+        proposed_at=0,
+        changed_at=0,
+        expires_at=None,
+        epoch=0,
+        holder=None,
+        lease_until=None,
+        claimed_at=None,
+    )
+
+
+def _state(verdict: Verdict) -> ActionState:
+    if verdict.decision is Decision.DENY:
+        return ActionState.DENIED
+    return ActionState.HELD if verdict.held else ActionState.ALLOWED
+
+
+def record(
+    tx: Tx,
+    row: ActionRow,
+    sealed: Sealed,
+    verdict: Verdict,
+    policy: Policy,
+    *,
+    enforces: Enforces,
+    holder: str | None = None,
+    request_name: str | None = None,
+    kind: Kind = Kind.ACTION_PROPOSED,
+    before: ActionRow | None = None,
+    supersedes: ApprovalRow | None = None,
+    editor: str | None = None,
+) -> Proposed:
+    """Write a revision, its entry and, where it is held, the approval request about it.
+
+    Args:
+        request_name: keyed hash of the name its caller gave the request; the ledger shows it if that repeats.
+        before, supersedes, editor: for an edit: the revision and request it replaces, and who edited.
+    """
+    if verdict.decision is not Decision.DENY:
+        check_constraints(row, verdict, enforces)
+    row = _stamped(row, tx.now, tx.seal(sealed.content()))
+    approval = None
+    if verdict.held:
+        was = None
+        if before is not None:
+            was = Sealed.read(tx.unseal(before.payload), before.action_hash).binding.args
+        approval = request(tx, row, sealed, verdict, policy, before=was, supersedes=supersedes, editor=editor)
+    claims = holder is not None and row.state == ActionState.ALLOWED.value
+    tx.append(
+        kind,
+        action=row.id,
+        revision=row.revision,
+        topic=row.topic,
+        agent=row.agent,
+        key=row.key_id,
+        executor=row.executor,
+        action_hash=row.action_hash,
+        decision=verdict.decision.value,
+        rule=verdict.rule,
+        tier=None if verdict.tier is None else int(verdict.tier),
+        policy=verdict.snapshot,
+        verdict=verdict_digest(verdict),
+        approval=None if approval is None else approval.id,
+        review_hash=None if approval is None else approval.review_hash,
+        owner=verdict.owner,
+        expires_at=row.expires_at if approval is None else approval.expires_at,
+        predecessor=row.predecessor,
+        request=request_name,
+        supersedes=None if supersedes is None else supersedes.id,
+        person=editor,
+    )
+    if claims and holder is not None:
+        started, claim = begin(tx, row, sealed, verdict, holder=holder, approval=None)
+        return Proposed(add_action(tx, started), created=True, claim=claim)
+    return Proposed(add_action(tx, row), created=True)
+
+
+def request(
+    tx: Tx,
+    row: ActionRow,
+    sealed: Sealed,
+    verdict: Verdict,
+    policy: Policy,
+    *,
+    before: Mapping[str, Json] | None = None,
+    supersedes: ApprovalRow | None = None,
+    editor: str | None = None,
+) -> ApprovalRow:
+    """Open the approval request about a held revision."""
+    if verdict.lane is None:
+        raise ValueError("a held verdict has a lane")
+    due, end = deadlines(verdict.lane, verdict.owner, tx.now)
+    package = Package.build(
+        policy,
+        sealed,
+        row.action_hash,
+        verdict,
+        expires_at=end,
+        before=before,
+    )
+    approval = ApprovalRow(
+        namespace=tx.namespace,
+        id=new_id("apr"),
+        action_id=row.id,
+        revision=row.revision,
+        state="held",
+        review_hash=package.review_hash,
+        package=tx.seal(package.content()),
+        owner=verdict.owner,
+        requested_at=tx.now,
+        due_at=due,
+        expires_at=end,
+        escalated=0,
+        editor=editor,
+        supersedes=None if supersedes is None else supersedes.id,
+        superseded_by=None,
+    )
+    return add_approval(tx, approval)

@@ -1,0 +1,213 @@
+"""What is sealed beside an action, and what a reviewer is shown.
+
+1. `Sealed` is the executor's side: the binding's canonical fields, the nonce, and the inputs the policy saw,
+   so that the action can be hashed, executed and re-decided from what was recorded.
+2. `Package` is the reviewer's side: the title from the catalogue's template over the real arguments (never
+   the agent's prose), the consequence, the deadline, the agent's words marked as such. Its review hash is
+   what a decision names (P4).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+from interlock.model.actions import Proposal, Signals
+from interlock.model.binding import Binding, review_hash
+from interlock.model.canonical import Json, canonical
+from interlock.model.errors import Tampered
+from interlock.model.verdicts import DEFAULT_OWNER, Decision, Lane, OnTimeout, Verdict
+from interlock.policy import Policy, Question
+
+DAY = 24 * 60 * 60
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """Everything about one revision that may be personal, as one sealed payload.
+
+    Attributes:
+        nonce: 32 bytes, hashed into the action hash.
+        tags: from the trusted registration of a topic outside the catalogue; None where nobody registered it.
+        words: the agent's reasoning, alternatives and call id; shown, never trusted.
+    """
+
+    binding: Binding
+    nonce: bytes
+    signals: Signals
+    tags: tuple[str, ...] | None
+    words: Mapping[str, Json]
+
+    def content(self) -> bytes:
+        """What is sealed."""
+        # The canonical form of an object is its members' canonical forms in the order of their names.
+        return b'{"binding":%b,"nonce":"%b","rest":%b}' % (
+            self.binding.canonical(),
+            self.nonce.hex().encode(),
+            _ordinary(self.tags)
+            if self.words == NO_WORDS and self.signals == BASELINE
+            else canonical({"signals": self.signals.to_json(), "tags": self.tags, "words": self.words}),
+        )
+
+    @classmethod
+    def read(cls, content: bytes, action_hash: str) -> Sealed:
+        """The payload, checked against the hash that was recorded.
+
+        Raises:
+            Tampered: it hashes to something else.
+        """
+        value: dict[str, Any] = json.loads(content)
+        rest = value["rest"]
+        tags = rest["tags"]
+        sealed = cls(
+            Binding.from_json(value["binding"]),
+            bytes.fromhex(value["nonce"]),
+            Signals.from_json(rest["signals"]),
+            None if tags is None else tuple(tags),
+            rest["words"],
+        )
+        if sealed.binding.action_hash(sealed.nonce) != action_hash:
+            raise Tampered("The sealed arguments of an action do not hash to what was recorded.")
+        return sealed
+
+    @property
+    def question(self) -> Question:
+        """The policy's inputs, as recorded."""
+        return Question(
+            self.binding.topic,
+            self.binding.args,
+            self.signals,
+            None if self.tags is None else frozenset(self.tags),
+        )
+
+
+BASELINE = Signals()
+NO_WORDS: dict[str, Json] = {"reasoning": "", "alternatives": [], "call_id": None}
+
+
+@lru_cache(maxsize=64)
+def _ordinary(tags: tuple[str, ...] | None) -> bytes:
+    """The rest of a payload whose agent said nothing and reported nothing, as most are."""
+    return canonical({"signals": BASELINE.to_json(), "tags": tags, "words": NO_WORDS})
+
+
+def words_of(proposal: Proposal) -> dict[str, Json]:
+    """The agent's own words of a proposal."""
+    return {
+        "reasoning": proposal.reasoning,
+        "alternatives": list(proposal.alternatives),
+        "call_id": proposal.call_id,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """What the reviewer of one request is shown. Times are microseconds UTC.
+
+    Attributes:
+        summary: the title.
+        context: everything below it, as JSON values; all of it is under the review hash.
+    """
+
+    action_hash: str
+    verdict: Verdict
+    catalogue: str
+    summary: str
+    context: Mapping[str, Json]
+    expires_at: int
+
+    @property
+    def review_hash(self) -> str:
+        return review_hash(
+            action_hash=self.action_hash,
+            verdict=self.verdict,
+            catalogue_entry=self.catalogue,
+            probe=None,
+            summary=self.summary,
+            context=self.context,
+            expires_at=self.expires_at,
+        )
+
+    def content(self) -> bytes:
+        """What is sealed; the rest of the package stands in the rows."""
+        return canonical({"summary": self.summary, "context": self.context})
+
+    @classmethod
+    def build(
+        cls,
+        policy: Policy,
+        sealed: Sealed,
+        action_hash: str,
+        verdict: Verdict,
+        *,
+        expires_at: int,
+        before: Mapping[str, Json] | None = None,
+    ) -> Package:
+        """Render the package. `before` are the arguments of the revision that an edit replaced."""
+        binding = sealed.binding
+        entry = policy.entry(binding.topic)
+        return cls(
+            action_hash,
+            verdict,
+            policy.entry_digest(binding.topic),
+            title(policy, binding.topic, binding.args),
+            {
+                "topic": binding.topic,
+                "args": binding.args,
+                "before": before,
+                "roles": {} if entry is None else dict(entry.roles),
+                "types": {}
+                if entry is None or entry.args is None
+                else {name: kind.kind for name, kind in entry.args.items()},
+                "money": _money(policy, binding),
+                "worst_case": None if entry is None else entry.worst_case,
+                "undo": None if entry is None else entry.undo,
+                "agent": binding.agent,
+                "principal": binding.principal,
+                "session": binding.session,
+                "parent_action": binding.parent_action,
+                "words": sealed.words,
+            },
+            expires_at,
+        )
+
+
+def title(policy: Policy, topic: str, args: Mapping[str, Json]) -> str:
+    """One line for a person: the catalogue's template over the real arguments."""
+    entry = policy.entry(topic)
+    if entry is not None:
+        return entry.render(args, topic)
+    shown = ", ".join(f"{name}={json.dumps(value)[:60]}" for name, value in sorted(args.items()))
+    return f"{topic}: {shown}" if shown else topic
+
+
+def _money(policy: Policy, binding: Binding) -> list[Json] | None:
+    entry = policy.entry(binding.topic)
+    found = None if entry is None else entry.money(binding.args)
+    return None if found is None else list(found)
+
+
+def deadlines(lane: Lane, owner: str, now: int) -> tuple[int, int]:
+    """When the deadline first does something, and when the request ends unanswered.
+
+    A lane that escalates gives the default owner one more window, unless that was the owner all along; then
+    the request expires.
+    """
+    first = now + lane.window_sec * 1_000_000
+    escalates = lane.on_timeout is OnTimeout.ESCALATE and owner != DEFAULT_OWNER
+    return first, first + lane.window_sec * 1_000_000 if escalates else first
+
+
+def hold(verdict: Verdict, like: Verdict, reason: str) -> Verdict:
+    """The verdict, held for a person even where the policy would let it pass.
+
+    Args:
+        like: the verdict whose owner and lane the new request takes where this one has none.
+    """
+    if verdict.decision.restrictive:
+        return verdict
+    lane = like.lane or Lane(DAY, OnTimeout.DENY)
+    return replace(verdict, decision=Decision.REQUIRE_APPROVAL, lane=lane, owner=like.owner, reason=reason)

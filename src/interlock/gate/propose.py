@@ -1,0 +1,255 @@
+"""Propose: validate, canonicalise, hash, decide, and commit action, verdict and entry together.
+
+1. Everything outside the transaction is a function of the proposal and one policy snapshot. Inside, the
+   snapshot is compared first; a moved policy makes the caller prepare again.
+2. Idempotency. A caller's key belongs to one request of one agent for ever: the same bytes get the first
+   action back, other bytes are refused and the refusal is recorded. Without a key, the framework's call id
+   makes one; without either, the request attaches to an equal one that is still open, and otherwise names it
+   as its predecessor.
+3. An allowed action whose executor is the calling process may be claimed in the same transaction.
+4. Observed signals are at their baseline: this version has nobody who observes. What an agent reports can
+   only tighten, and the policy room sees to that.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from sqlalchemy import bindparam, select, update
+
+from interlock.gate.active import require_snapshot
+from interlock.gate.claim import Enforces
+from interlock.gate.opening import Proposed, new_row, record
+from interlock.gate.package import Sealed, words_of
+from interlock.gate.records import (
+    ActionRow,
+    load_action,
+)
+from interlock.identity import Caller
+from interlock.identity.keyring import check_live
+from interlock.journal import Prepared, Tx, Vault, insert_into
+from interlock.journal import tables as t
+from interlock.ledger import Kind
+from interlock.model.actions import ExecutorKind, Proposal, Signals
+from interlock.model.binding import NONCE_BYTES, Binding
+from interlock.model.canonical import canonical
+from interlock.model.errors import (
+    IdempotencyConflict,
+    InvalidInput,
+    NotFound,
+    Tampered,
+    UnknownTopic,
+)
+from interlock.model.ids import check_id, new_id
+from interlock.model.topics import parse_topic
+from interlock.model.verdicts import Verdict
+from interlock.policy import HttpExecute, Policy
+
+MAX_KEY = 200
+MAX_WORDS = 20_000
+
+_KNOWN_KEY = Prepared(
+    select(t.idempotency.c.action_id).where(
+        t.idempotency.c.namespace == bindparam("ns"),
+        t.idempotency.c.agent == bindparam("agent_"),
+        t.idempotency.c.key == bindparam("key_"),
+    )
+)
+_ADD_KEY = insert_into(t.idempotency)
+_TAKE_OVER = Prepared(
+    update(t.idempotency)
+    .where(
+        t.idempotency.c.namespace == bindparam("ns"),
+        t.idempotency.c.agent == bindparam("agent_"),
+        t.idempotency.c.key == bindparam("key_"),
+    )
+    .values(action_id=bindparam("action_"))
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Proposing:
+    """A proposal ready to commit under one policy snapshot."""
+
+    row: ActionRow
+    sealed: Sealed
+    verdict: Verdict
+    policy: Policy
+    key: str
+    holder: str | None
+    enforces: Enforces
+
+    def __call__(self, tx: Tx) -> Proposed:
+        require_snapshot(tx, self.policy.snapshot)
+        row = self.row
+        check_live(tx, row.key_id)
+        if self.holder is not None:
+            tx.clock.check()
+        if row.predecessor is not None:
+            self._check_predecessor(tx, row.predecessor)
+        known = tx.one(_KNOWN_KEY, agent_=row.agent, key_=self.key)
+        if known is not None:
+            earlier = self._earlier(tx, known[0])
+            if earlier.fingerprint != row.fingerprint:
+                return self._conflict(tx, earlier)
+            if self.key != self.unnamed or earlier.status.open:
+                return Proposed(earlier, created=False)
+            tx.write(_TAKE_OVER, agent_=row.agent, key_=self.key, action_=row.id)
+            row = row._replace(predecessor=row.predecessor or earlier.id)
+        else:
+            tx.write(_ADD_KEY, agent=row.agent, key=self.key, action_id=row.id)
+        if self.key != self.unnamed and not tx.write(
+            _TAKE_OVER, agent_=row.agent, key_=self.unnamed, action_=row.id
+        ):
+            # The same request without a key attaches to this one while it is open.
+            tx.write(_ADD_KEY, agent=row.agent, key=self.unnamed, action_id=row.id)
+        return record(
+            tx,
+            row,
+            self.sealed,
+            self.verdict,
+            self.policy,
+            enforces=self.enforces,
+            holder=self.holder,
+            request_name=None
+            if self.key == self.unnamed
+            else tx.vault.mac("name", row.agent, self.key).hex(),
+        )
+
+    @property
+    def unnamed(self) -> str:
+        """The name of this request for whoever repeats it without a key."""
+        return f"open:{self.row.fingerprint}"
+
+    def _earlier(self, tx: Tx, action_id: str) -> ActionRow:
+        earlier = load_action(tx, action_id)
+        if earlier.agent != self.row.agent:
+            raise Tampered(f"An idempotency key of {self.row.agent} names another agent's action.")
+        return earlier
+
+    def _check_predecessor(self, tx: Tx, action_id: str) -> None:
+        """Raises `InvalidInput` unless it is an ended action of the same agent."""
+        try:
+            earlier = load_action(tx, action_id)
+        except NotFound:
+            earlier = None
+        if earlier is None or earlier.agent != self.row.agent or earlier.status.open:
+            raise InvalidInput("not an action of this agent that has ended", path="$.retry_of")
+
+    def _conflict(self, tx: Tx, earlier: ActionRow) -> Proposed:
+        """Other bytes under a known key: refused, and the refusal is recorded."""
+        tx.append(Kind.IDEMPOTENCY_CONFLICT, action=earlier.id, agent=self.row.agent, key=self.row.key_id)
+        refusal = IdempotencyConflict(
+            "This idempotency key belongs to another request.", extra={"action": earlier.id}
+        )
+        return Proposed(None, created=False, refusal=refusal)
+
+
+def prepare(
+    proposal: Proposal,
+    caller: Caller,
+    policy: Policy,
+    vault: Vault,
+    *,
+    namespace: str,
+    registered: bool,
+    enforces: Enforces,
+    holder: str | None = None,
+    predecessor: str | None = None,
+) -> Proposing:
+    """Check a proposal and decide it under `policy`, without touching the database.
+
+    Args:
+        registered: trusted code in this process registered the topic (a guarded function); then the
+            proposal's tags count and a topic outside the catalogue is known.
+        holder: the executor of this process, where an allowed action may be claimed at once.
+
+    Raises:
+        InvalidInput: (a subclass) for every value that is not acceptable.
+        OutOfScope, Forbidden: the caller may not propose this.
+    """
+    topic = parse_topic(proposal.topic)
+    agent = caller.check_topic(topic)
+    if not (registered or policy.knows(topic)):
+        near = policy.suggest(topic)
+        raise UnknownTopic(
+            f"{topic} is not in the catalogue and no rule names it"
+            + (f"; did you mean {near}?" if near else ""),
+            path="$.topic",
+        )
+    _check_words(proposal)
+    if predecessor is not None:
+        check_id(predecessor, "act", "$.retry_of")
+    args = policy.check_args(topic, proposal.args)
+    entry = policy.entry(topic)
+    http = entry is not None and isinstance(entry.execute, HttpExecute)
+    executor = ExecutorKind.HTTP if http else ExecutorKind.CALLER
+    binding = Binding(
+        namespace=namespace,
+        topic=topic,
+        args=args,
+        agent=agent,
+        principal=proposal.principal,
+        parent_action=proposal.parent_action,
+        session=proposal.session,
+        revision=1,
+        executor={"kind": executor.value},
+    )
+    sealed = Sealed(
+        binding,
+        os.urandom(NONCE_BYTES),
+        Signals(confidence=proposal.confidence),
+        proposal.tags if registered else None,
+        words_of(proposal),
+    )
+    fingerprint = vault.mac(
+        "request",
+        namespace,
+        agent,
+        topic,
+        canonical(args),
+        proposal.principal,
+        proposal.session,
+        proposal.parent_action,
+    ).hex()
+    verdict = policy.decide(sealed.question)
+    row = new_row(
+        policy,
+        sealed,
+        verdict,
+        action_id=new_id("act"),
+        key_id=caller.key_id,
+        fingerprint=fingerprint,
+        predecessor=predecessor,
+    )
+    key = _key(proposal, vault, row)
+    return Proposing(row, sealed, verdict, policy, key, None if http else holder, enforces)
+
+
+def _key(proposal: Proposal, vault: Vault, row: ActionRow) -> str:
+    """Under which name the request is remembered: the caller's, the call's, or its own bytes while open."""
+    if proposal.idempotency_key is not None:
+        return f"key:{proposal.idempotency_key}"
+    if proposal.call_id is not None:
+        return "call:" + vault.mac("call", row.fingerprint, proposal.call_id).hex()
+    return f"open:{row.fingerprint}"
+
+
+def _check_words(proposal: Proposal) -> None:
+    for name, value in (
+        ("idempotency_key", proposal.idempotency_key),
+        ("call_id", proposal.call_id),
+        ("session", proposal.session),
+        ("principal", proposal.principal),
+        ("parent_action", proposal.parent_action),
+    ):
+        if value is not None and not (1 <= len(value) <= MAX_KEY and value.isprintable()):
+            raise InvalidInput(f"1 to {MAX_KEY} printable characters", path=f"$.{name}")
+    if len(proposal.reasoning) + sum(map(len, proposal.alternatives)) > MAX_WORDS:
+        raise InvalidInput(
+            f"reasoning and alternatives have at most {MAX_WORDS} characters", path="$.reasoning"
+        )
+    reported = proposal.confidence
+    if reported is not None and not (reported.is_finite() and 0 <= reported <= 1):
+        raise InvalidInput("a confidence lies between 0 and 1", path="$.confidence")

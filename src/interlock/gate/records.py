@@ -1,0 +1,310 @@
+"""The rows of an action's life, and the only statements that write them.
+
+1. `ActionRow` and `ApprovalRow` mirror their tables column by column.
+2. An action row carries a seal over everything a claim trusts. `save` recomputes it; `load_action` checks it:
+   a row changed from outside raises `Tampered` and nothing runs.
+3. `move` is the only way a state changes, and refuses what the state machine does not allow.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NamedTuple
+
+from sqlalchemy import Table, bindparam, select, update
+
+from interlock.journal import Prepared, Tx, insert_into
+from interlock.journal import tables as t
+from interlock.model.actions import ActionState
+from interlock.model.errors import Conflict, NotFound
+from interlock.model.text import visible
+from interlock.model.verdicts import Verdict
+
+
+class ActionRow(NamedTuple):
+    """One revision of one action. Times are microseconds UTC.
+
+    Attributes:
+        verdict: canonical JSON of the verdict in force.
+        snapshot: policy under which the verdict was last confirmed.
+        catalogue: digest of the catalogue entry it was decided with.
+        payload: number of the sealed binding, nonce, signals and words. output: of the latest report.
+        fingerprint: keyed hash of what was asked; equal requests of one agent share it.
+        retention_sec: how long the executor answers a repeated key with the first answer; None if never.
+        expires_at: when an allowed or approved action stops being claimable.
+        epoch: number of claims so far; `holder` and `lease_until` belong to the latest.
+        claimed_at: time of the first claim.
+    """
+
+    namespace: str
+    id: str
+    revision: int
+    state: str
+    topic: str
+    agent: str
+    key_id: str | None
+    executor: str
+    verdict: str
+    snapshot: str
+    catalogue: str
+    action_hash: str
+    payload: int
+    output: int | None
+    fingerprint: str
+    predecessor: str | None
+    retention_sec: int | None
+    proposed_at: int
+    changed_at: int
+    expires_at: int | None
+    epoch: int
+    holder: str | None
+    lease_until: int | None
+    claimed_at: int | None
+    seal: bytes = b""
+
+    @property
+    def status(self) -> ActionState:
+        return ActionState(self.state)
+
+    @property
+    def decided(self) -> Verdict:
+        return Verdict.from_json(json.loads(self.verdict))
+
+
+class ApprovalRow(NamedTuple):
+    """One approval request. `due_at` is the next moment the deadline does something, `expires_at` the last.
+
+    Attributes:
+        package: number of the sealed package that the reviewer is shown.
+        editor: the person who requested this revision by editing, who may not approve it alone.
+    """
+
+    namespace: str
+    id: str
+    action_id: str
+    revision: int
+    state: str
+    review_hash: str
+    package: int
+    owner: str
+    requested_at: int
+    due_at: int
+    expires_at: int
+    escalated: int
+    editor: str | None
+    supersedes: str | None
+    superseded_by: str | None
+    mac: bytes = b""
+
+    def marked(self, tx: Tx) -> ApprovalRow:
+        return self._replace(mac=tx.vault.mac("approval", *self[:-1]))
+
+    def check(self, tx: Tx) -> ApprovalRow:
+        """Raises `Tampered` unless this home wrote the row."""
+        tx.vault.check(self.mac, "approval", *self[:-1])
+        return self
+
+
+class DecisionRow(NamedTuple):
+    """A person's answer. `note` is the number of the sealed note; `solo` is 1 where `people: solo` stood in
+    for separation of duties."""
+
+    namespace: str
+    id: str
+    approval_id: str
+    person: str
+    decision: str
+    review_hash: str
+    reason_code: str | None
+    note: int | None
+    solo: int
+    at: int
+    mac: bytes = b""
+
+    def marked(self, tx: Tx) -> DecisionRow:
+        return self._replace(mac=tx.vault.mac("decision", *self[:-1]))
+
+    def check(self, tx: Tx) -> DecisionRow:
+        """Raises `Tampered` unless this home wrote the decision."""
+        tx.vault.check(self.mac, "decision", *self[:-1])
+        return self
+
+
+def _all_columns(table: Table, *keys: str) -> Prepared:
+    statement = update(table).where(table.c.namespace == bindparam("ns"))
+    for key in keys:
+        statement = statement.where(table.c[key] == bindparam(f"key_{key}"))
+    free = [c.name for c in table.columns if c.name not in (*keys, "namespace")]
+    return Prepared(statement.values({name: bindparam(name) for name in free}))
+
+
+_CHANGING = (
+    "state",
+    "verdict",
+    "snapshot",
+    "catalogue",
+    "output",
+    "changed_at",
+    "expires_at",
+    "epoch",
+    "holder",
+    "lease_until",
+    "claimed_at",
+    "seal",
+)
+"""The columns of an action that its life changes; the rest is fixed when it is proposed."""
+
+_ADD_ACTION = insert_into(t.actions)
+_SAVE_ACTION = Prepared(
+    update(t.actions)
+    .where(
+        t.actions.c.namespace == bindparam("ns"),
+        t.actions.c.id == bindparam("id_"),
+        t.actions.c.revision == bindparam("revision_"),
+        t.actions.c.state == bindparam("was_state"),
+        t.actions.c.epoch == bindparam("was_epoch"),
+    )
+    .values({name: bindparam(name) for name in _CHANGING})
+)
+_ACTION = Prepared(
+    select(t.actions)
+    .where(t.actions.c.namespace == bindparam("ns"), t.actions.c.id == bindparam("id_"))
+    .order_by(t.actions.c.revision.desc())
+    .limit(1)
+)
+_REVISION = Prepared(
+    select(t.actions).where(
+        t.actions.c.namespace == bindparam("ns"),
+        t.actions.c.id == bindparam("id_"),
+        t.actions.c.revision == bindparam("revision_"),
+    )
+)
+_ADD_APPROVAL = insert_into(t.approvals)
+_SAVE_APPROVAL = _all_columns(t.approvals, "id")
+_APPROVAL = Prepared(
+    select(t.approvals).where(
+        t.approvals.c.namespace == bindparam("ns"), t.approvals.c.id == bindparam("id_")
+    )
+)
+_APPROVAL_OF = Prepared(
+    select(t.approvals)
+    .where(
+        t.approvals.c.namespace == bindparam("ns"),
+        t.approvals.c.action_id == bindparam("id_"),
+        t.approvals.c.revision == bindparam("revision_"),
+    )
+    .order_by(t.approvals.c.superseded_by.is_not(None), t.approvals.c.requested_at.desc(), t.approvals.c.id)
+)
+_ADD_DECISION = insert_into(t.decisions)
+_DECISIONS = Prepared(
+    select(t.decisions)
+    .where(t.decisions.c.namespace == bindparam("ns"), t.decisions.c.approval_id == bindparam("id_"))
+    .order_by(t.decisions.c.at, t.decisions.c.id)
+)
+
+
+def sealed(tx: Tx, row: ActionRow) -> ActionRow:
+    """The row with its seal, which covers every other column."""
+    columns = row[:-1]
+    return ActionRow._make((*columns, tx.vault.mac("action", *columns)))
+
+
+def check_seal(tx: Tx, row: ActionRow) -> ActionRow:
+    """The row. Raises `Tampered` where it was changed from outside."""
+    tx.vault.check(row.seal, "action", *row[:-1])
+    return row
+
+
+def add_action(tx: Tx, row: ActionRow) -> ActionRow:
+    row = sealed(tx, row)
+    tx.insert(_ADD_ACTION, row)
+    return row
+
+
+def load_action(tx: Tx, action_id: str, revision: int | None = None) -> ActionRow:
+    """The latest revision, or the one asked for.
+
+    Raises:
+        NotFound: no such action. Tampered: its seal does not match.
+    """
+    if revision is None:
+        found = tx.one(_ACTION, id_=action_id)
+    else:
+        found = tx.one(_REVISION, id_=action_id, revision_=revision)
+    if found is None:
+        raise NotFound(f"There is no action {visible(action_id, 64)}.")
+    return check_seal(tx, ActionRow(*found))
+
+
+def save(tx: Tx, was: ActionRow, now: ActionRow) -> ActionRow:
+    """Write a changed row over the one that was read (compare and set on state and epoch)."""
+    row = sealed(tx, now._replace(changed_at=tx.now))
+    written = tx.write(
+        _SAVE_ACTION,
+        id_=was.id,
+        revision_=was.revision,
+        was_state=was.state,
+        was_epoch=was.epoch,
+        **{name: getattr(row, name) for name in _CHANGING},
+    )
+    if written != 1:
+        raise Conflict(f"The action {was.id} changed while it was being written.")
+    return row
+
+
+def move(tx: Tx, row: ActionRow, state: ActionState, **changes: Any) -> ActionRow:
+    """Change the state along the state machine.
+
+    Raises:
+        Conflict: the state machine has no such step.
+    """
+    if state not in row.status.successors:
+        raise Conflict(f"The action {row.id} is {row.state}; it cannot become {state.value}.")
+    return save(tx, row, row._replace(state=state.value, **changes))
+
+
+def add_approval(tx: Tx, row: ApprovalRow) -> ApprovalRow:
+    row = row.marked(tx)
+    tx.insert(_ADD_APPROVAL, row)
+    return row
+
+
+def load_approval(tx: Tx, approval_id: str) -> ApprovalRow:
+    """Raises `NotFound`, and `Tampered` where it was changed from outside."""
+    found = tx.one(_APPROVAL, id_=approval_id)
+    if found is None:
+        raise NotFound(f"There is no approval request {visible(approval_id, 64)}.")
+    return ApprovalRow(*found).check(tx)
+
+
+def approval_of(tx: Tx, row: ActionRow) -> ApprovalRow | None:
+    """The latest approval request about this revision."""
+    found = tx.one(_APPROVAL_OF, id_=row.id, revision_=row.revision)
+    return None if found is None else ApprovalRow(*found).check(tx)
+
+
+def save_approval(tx: Tx, row: ApprovalRow) -> ApprovalRow:
+    row = row.marked(tx)
+    params = row._asdict()
+    params["key_id"] = params.pop("id")
+    tx.write(_SAVE_APPROVAL, **params)
+    return row
+
+
+def close_approval(tx: Tx, action: ActionRow, state: str) -> ApprovalRow | None:
+    """End the open request about this revision, if there is one, in the same way as its action."""
+    approval = approval_of(tx, action)
+    if approval is None or approval.state not in ("held", "approved"):
+        return None
+    return save_approval(tx, approval._replace(state=state))
+
+
+def add_decision(tx: Tx, row: DecisionRow) -> DecisionRow:
+    row = row.marked(tx)
+    tx.insert(_ADD_DECISION, row)
+    return row
+
+
+def decisions_on(tx: Tx, approval_id: str) -> list[DecisionRow]:
+    """Every decision on a request, oldest first. Raises `Tampered`."""
+    return [DecisionRow(*found).check(tx) for found in tx.all(_DECISIONS, id_=approval_id)]

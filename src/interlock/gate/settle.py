@@ -1,0 +1,219 @@
+"""Settle: what became of a claim, said once, by its holder or by a person.
+
+1. `failed` needs proof of no effect; whoever reports says which. Everything else that is not a success is
+   `in_doubt`.
+2. Only the holder of the current epoch settles. A late report, after the lease lapsed into `in_doubt`, still
+   settles it, unless a person already has; a report that contradicts what is settled is recorded and refused.
+3. A person settles what is in doubt, as succeeded or failed, with a note.
+4. A lapsed lease becomes `in_doubt` unless the executor still answers a repeated key with its first answer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+
+from sqlalchemy import bindparam, or_, select, text
+
+from interlock.gate.claim import LEASE_US, SENDING_SEC, Claim
+from interlock.gate.ending import skipping_tampered
+from interlock.gate.records import ActionRow, load_action, move, save
+from interlock.identity import Caller, Role
+from interlock.identity.keyring import check_live
+from interlock.journal import Prepared, Tx
+from interlock.journal import tables as t
+from interlock.ledger import Kind
+from interlock.model.actions import ActionState
+from interlock.model.canonical import Json, canonical
+from interlock.model.errors import Conflict, InterlockError, InvalidInput, StaleClaim
+from interlock.model.text import visible
+
+OUTCOMES = (ActionState.SUCCEEDED, ActionState.FAILED, ActionState.IN_DOUBT)
+
+_LAPSED = Prepared(
+    select(t.actions.c.id, t.actions.c.revision)
+    .where(
+        t.actions.c.namespace == bindparam("ns"),
+        text(t.EXECUTING),
+        t.actions.c.lease_until <= bindparam("now_"),
+        or_(
+            t.actions.c.retention_sec.is_(None),
+            t.actions.c.claimed_at + (t.actions.c.retention_sec - SENDING_SEC) * 1_000_000
+            <= bindparam("now_"),
+        ),
+    )
+    .order_by(t.actions.c.lease_until)
+    .limit(bindparam("limit_"))
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What an executor says happened.
+
+    Attributes:
+        state: succeeded, failed (only with proof of no effect) or in_doubt.
+        note: one sentence for a person.
+        result: what came back, for a success.
+        breach: the constraint that stopped it, if one did.
+    """
+
+    state: ActionState
+    note: str
+    result: Json = None
+    breach: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.state not in OUTCOMES:
+            raise InvalidInput("an outcome is succeeded, failed or in_doubt", path="$.state")
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """The action after a report, or the refusal that was recorded."""
+
+    action: ActionRow
+    refusal: InterlockError | None = None
+
+
+def renew(tx: Tx, claim: Claim) -> bool:
+    """Extend the lease of a claim that is still being worked on; False when it holds nothing any more."""
+    row = load_action(tx, claim.action_id, claim.revision)
+    if row.status is not ActionState.EXECUTING or (row.holder, row.epoch) != (claim.holder, claim.epoch):
+        return False
+    save(tx, row, row._replace(lease_until=tx.now + LEASE_US))
+    return True
+
+
+def settle(tx: Tx, claim: Claim, report: Report) -> Settled:
+    """Record the outcome of a claim.
+
+    Raises:
+        StaleClaim: the claim never held this action, or another epoch holds it.
+    """
+    row = load_action(tx, claim.action_id, claim.revision)
+    if (row.holder, row.epoch) != (claim.holder, claim.epoch):
+        raise StaleClaim(f"Epoch {claim.epoch} of {row.id} was taken over; its report is not used.")
+    if row.status is ActionState.EXECUTING:
+        return Settled(_write(tx, row, report, _kind(report.state)))
+    late = row.status is ActionState.IN_DOUBT and report.state is not ActionState.IN_DOUBT
+    if late:
+        return Settled(_write(tx, row, report, Kind.ACTION_LATE_REPORT))
+    if row.state == report.state.value:
+        return Settled(row)
+    tx.append(
+        Kind.ACTION_LATE_REPORT,
+        action=row.id,
+        revision=row.revision,
+        epoch=row.epoch,
+        outcome=report.state.value,
+        settled=row.state,
+        applied=False,
+    )
+    return Settled(row, StaleClaim(f"{row.id} is settled as {row.state}; the report is kept as a conflict."))
+
+
+def _content(report: Report) -> bytes:
+    """What is sealed of a report. A result that has no canonical form must not cost the settlement."""
+    note = visible(report.note)
+    try:
+        return canonical({"note": note, "result": report.result})
+    except InvalidInput as error:
+        return canonical({"note": f"{note} Its result was not kept: {error.detail}.", "result": None})
+
+
+def _kind(state: ActionState) -> Kind:
+    return Kind.ACTION_IN_DOUBT if state is ActionState.IN_DOUBT else Kind.ACTION_SETTLED
+
+
+def _write(tx: Tx, row: ActionRow, report: Report, kind: Kind) -> ActionRow:
+    content = _content(report)
+    salt = os.urandom(32)
+    settled = move(tx, row, report.state, output=tx.seal(salt + content))
+    if report.breach is not None:
+        tx.append(
+            Kind.CONSTRAINT_BREACHED,
+            action=row.id,
+            revision=row.revision,
+            epoch=row.epoch,
+            constraint=report.breach,
+        )
+    tx.append(
+        kind,
+        action=row.id,
+        revision=row.revision,
+        epoch=row.epoch,
+        outcome=report.state.value,
+        action_hash=row.action_hash,
+        output=commitment(salt, content),
+        applied=True,
+    )
+    return settled
+
+
+def commitment(salt: bytes, content: bytes) -> str:
+    """The salted hash under which an output appears in the ledger."""
+    return hashlib.sha256(b"interlock/output/v1\0" + salt + content).hexdigest()
+
+
+def reconcile(tx: Tx, action_id: str, caller: Caller, outcome: ActionState, note: str) -> ActionRow:
+    """A person settles what is in doubt.
+
+    Raises:
+        Forbidden: the caller is no reviewer or operator. Conflict: it is not in doubt.
+        InvalidInput: an outcome that settles nothing, or no note saying how it was found out.
+    """
+    person = caller.check_role(Role.REVIEWER, Role.OPERATOR)
+    check_live(tx, caller.key_id)
+    if outcome not in (ActionState.SUCCEEDED, ActionState.FAILED):
+        raise InvalidInput("it either succeeded or failed", path="$.outcome")
+    if not note.strip() or len(note) > 4_000:
+        raise InvalidInput("say how you found out, in at most 4000 characters", path="$.note")
+    row = load_action(tx, action_id)
+    if row.status is not ActionState.IN_DOUBT:
+        raise Conflict(f"{row.id} is {row.state}; only what is in doubt is reconciled.")
+    salt, content = os.urandom(32), canonical({"note": visible(note), "result": None, "person": person})
+    settled = move(tx, row, outcome, output=tx.seal(salt + content))
+    tx.append(
+        Kind.ACTION_RECONCILED,
+        action=row.id,
+        revision=row.revision,
+        epoch=row.epoch,
+        outcome=outcome.value,
+        person=person,
+        key=caller.key_id,
+        note=commitment(salt, content),
+    )
+    return settled
+
+
+def lapse(tx: Tx, limit: int) -> int:
+    """Turn lapsed, unrepeatable claims into `in_doubt`; returns how many."""
+    tx.clock.check()
+    count = 0
+    for action_id, revision in tx.all(_LAPSED, now_=tx.now, limit_=limit):
+        with skipping_tampered(action_id):
+            row = load_action(tx, action_id, revision)
+            move(tx, row, ActionState.IN_DOUBT)
+            tx.append(
+                Kind.ACTION_IN_DOUBT,
+                action=row.id,
+                revision=row.revision,
+                epoch=row.epoch,
+                outcome=ActionState.IN_DOUBT.value,
+                action_hash=row.action_hash,
+                output=None,
+                applied=True,
+            )
+            count += 1
+    return count
+
+
+def output(tx: Tx, row: ActionRow) -> tuple[str, Json] | None:
+    """Note and result of the latest report, or None before there is one. Raises `Tampered`."""
+    if row.output is None:
+        return None
+    value = json.loads(tx.unseal(row.output)[32:])
+    return value["note"], value["result"]

@@ -1,0 +1,175 @@
+"""How things are said: to agents in a sentence or two, to reviewers field by field.
+
+1. Pure functions of what was read; nothing here decides or reads.
+2. What is hidden is made visible, and what is decided on is shown whole.
+3. The change table puts the riskiest field first, never the alphabet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from interlock.gate.decide import difference
+from interlock.gate.records import ApprovalRow
+from interlock.model.actions import ActionState
+from interlock.model.canonical import Json
+from interlock.model.errors import InterlockError
+from interlock.model.ids import minute
+from interlock.model.text import lookalikes, visible
+from interlock.model.verdicts import DEFAULT_OWNER, Constraints
+
+View = dict[str, Any]
+_RISK_ORDER = ("amount", "recipient", "destination", "credential", "people", "rows", "path", "content")
+
+
+def message(view: View, home: str | None) -> str:
+    """One or two sentences an agent can pass on to its user."""
+    at = f" --home {home}" if home else ""
+    title, approval = view["title"], view["approval"]
+    match ActionState(view["state"]):
+        case ActionState.HELD:
+            where = (
+                f"Decide at {approval['url']}"
+                if approval["url"]
+                else f"Decide in the console (interlock serve{at}) or with: "
+                f"interlock approvals show {approval['id']}{at}"
+            )
+            return (
+                f"Held: “{title}” waits for {approval['owner']} until {approval['due_at']}; then it "
+                f"{approval['then']}. {where}."
+            )
+        case ActionState.APPROVED:
+            return f"Approved: “{title}” may run until {view['expires_at']}."
+        case ActionState.DENIED:
+            return f"Denied: “{title}”. {view['reason']} Do not retry it unchanged."
+        case ActionState.REJECTED:
+            rejection = view.get("rejection") or {}
+            why = ", ".join(x for x in (rejection.get("reason_code"), rejection.get("note")) if x)
+            return f"Rejected by a person: “{title}” ({why or 'no reason given'}). It did not run."
+        case ActionState.EXPIRED:
+            return f"Expired: “{title}” was not decided, or not run, in time. It did not run."
+        case ActionState.IN_DOUBT:
+            return f"In doubt: “{title}” was started; a person finds out what it did. Do not retry."
+        case ActionState.FAILED:
+            note = view["outcome"]["note"] if view["outcome"] else ""
+            return f"Failed without effect: “{title}”. {note}".strip()
+        case ActionState.SUCCEEDED:
+            return f"Done: “{title}”."
+        case ActionState.EXECUTING:
+            return f"Running: “{title}”."
+        case ActionState.SUPERSEDED:
+            return f"A person changed “{title}”; a newer revision stands in its place."
+        case _:
+            return f"{view['state'].replace('_', ' ').capitalize()}: “{title}”. It did not run."
+
+
+def alarm(identifier: str, revision: int, error: InterlockError) -> View:
+    """What a list shows in place of a record that does not carry our mark."""
+    return {
+        "id": identifier,
+        "revision": revision,
+        "state": "tampered",
+        "title": "This record was changed from outside; nothing about it can run",
+        "topic": "",
+        "agent": "",
+        "tier": None,
+        "tier_words": "unknown",
+        "reason": error.detail,
+        "user_message": error.detail,
+    }
+
+
+def constraint_words(constraints: Constraints) -> list[str]:
+    """Each constraint as a sentence for a reviewer."""
+    words = []
+    if constraints.max_amount_usd is not None:
+        words.append(f"At most ${constraints.max_amount_usd:,.2f}.")
+    if constraints.max_runtime_sec is not None:
+        words.append(f"Stopped after {constraints.max_runtime_sec} seconds.")
+    if constraints.network_allowlist is not None:
+        hosts = ", ".join(constraints.network_allowlist)
+        words.append(f"May only reach {hosts}." if hosts else "May reach nothing on the network.")
+    return words
+
+
+def then(approval: ApprovalRow) -> str:
+    """What the deadline does, as the end of a sentence."""
+    if approval.due_at < approval.expires_at:
+        return f"expires, not run; from {minute(approval.due_at)} {DEFAULT_OWNER} are asked"
+    return "expires, not run"
+
+
+def changes(context: Mapping[str, Json]) -> list[View]:
+    """The change table, riskiest field first, with what is easily overlooked spelled out."""
+    args, before = mapping(context["args"]), context["before"]
+    roles = {str(name): role for role, name in mapping(context["roles"]).items()}
+    types = mapping(context["types"])
+    rows: list[View] = []
+    known = mapping(before) if before is not None else {}
+    changed = {row["field"] for row in difference(known, args) if isinstance(row, dict)}
+    for name in {*args, *known}:
+        row: View = {
+            "field": name,
+            "role": roles.get(name),
+            "type": types.get(name) or type(args.get(name, known.get(name))).__name__,
+            "warnings": _warnings(args.get(name)),
+        }
+        if before is None:
+            row["change"] = "proposed"
+        elif name not in known:
+            row["change"] = "added"
+        elif name not in args:
+            row["change"] = "removed"
+        else:
+            row["change"] = "changed" if name in changed else "same"
+        if name in known:
+            row["before"] = shown_text(known[name])
+        if name in args:
+            row["after"] = shown_text(args[name])
+        rows.append(row)
+    return sorted(rows, key=lambda row: (_rank(row["role"]), row["change"] == "same", row["field"]))
+
+
+def _rank(role: str | None) -> int:
+    return _RISK_ORDER.index(role) if role in _RISK_ORDER else len(_RISK_ORDER)
+
+
+def _warnings(value: Json) -> list[str]:
+    texts = _texts(value)
+    names = dict.fromkeys(name for text in texts for name in lookalikes(text))
+    found = [f"Contains {name.capitalize()}, which looks like a Latin letter." for name in names]
+    if any(visible(text, len(text)) != text for text in texts):
+        found.append("Contains invisible or control characters, shown as ⟨U+…⟩.")
+    return found
+
+
+def _texts(value: Json) -> list[str]:
+    """Every string in a value, names of members included."""
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, Mapping):
+        return [text for name, item in value.items() for text in (name, *_texts(item))]
+    return [text for item in listing(value) for text in _texts(item)]
+
+
+def shown_text(value: Json) -> Json:
+    """Whole, since it is decided on, with what is unseen written out."""
+    return visible(value, len(value)) if isinstance(value, str) else value
+
+
+def role_value(context: Mapping[str, Json], role: str) -> Json:
+    name = mapping(context["roles"]).get(role)
+    return None if name is None else mapping(context["args"]).get(str(name))
+
+
+def mapping(value: Json) -> Mapping[str, Json]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def listing(value: Json) -> list[Json]:
+    return list(value) if isinstance(value, list | tuple) else []
+
+
+def words(context: Mapping[str, Json]) -> Mapping[str, Json]:
+    return mapping(context["words"])
