@@ -1,0 +1,22 @@
+"""Acting: a claimed action becomes exactly one effect, and its outcome is reported.
+
+1. Nothing here runs without a `Claim`. What runs is the claim's binding: the bytes that were hashed.
+2. Constraints are enforced here, not suggested: a breach stops the action before or during the call, is
+   reported with the constraint's name, and follows the `failed` / `in_doubt` rule.
+3. A lease is renewed while the work lasts. A process that dies stops renewing, and the sweep does the rest.
+4. `http` actions run in any serving process; `caller` functions only in the process that registered them.
+"""
+
+from interlock.dispatch.caller import CALLER_ENFORCES, run_async, run_sync
+from interlock.dispatch.dispatcher import Dispatcher
+from interlock.dispatch.http import ENFORCED as HTTP_ENFORCES
+from interlock.dispatch.http import HttpConnector
+
+__all__ = [
+    "CALLER_ENFORCES",
+    "HTTP_ENFORCES",
+    "Dispatcher",
+    "HttpConnector",
+    "run_async",
+    "run_sync",
+]

@@ -1,0 +1,170 @@
+"""The dispatcher: claims `http` actions that may run, calls out, and reports.
+
+1. Any serving process may run any of them; the claim makes it once.
+2. An answer that leaves the effect unknown is retried with the same key, at growing intervals, only where
+   the catalogue says that the service answers a repeated key with its first answer, and only while that
+   lasts; then it is `in_doubt`.
+3. The entry that is executed is the one that was decided on and shown, not whatever the file says now.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+
+from interlock.dispatch.caller import amount_usd
+from interlock.dispatch.http import HttpConnector
+from interlock.dispatch.lease import Leases
+from interlock.dispatch.outcome import Failed, Outcome, Succeeded, Unknown
+from interlock.gate import Claim, Gatekeeper, Report
+from interlock.gate.claim import remembered_until
+from interlock.model.actions import ActionState, ExecutorKind
+from interlock.model.errors import Expired, InterlockError, NotClaimable
+from interlock.model.verdicts import Tier
+from interlock.policy import HttpExecute
+
+RETRY_AFTER_SEC = (0.25, 1.0, 4.0)
+POLL_SEC = 0.2
+SWEEP_SEC = 0.5
+PARALLEL = 16
+REFUSED_SEC = 60.0
+_log = logging.getLogger(__name__)
+
+
+class Dispatcher:
+    """Runs `http` actions of one gate.
+
+    Args:
+        leases: renews what is being worked on.
+    """
+
+    def __init__(self, gate: Gatekeeper, connector: HttpConnector, leases: Leases) -> None:
+        self._gate = gate
+        self._connector = connector
+        self._leases = leases
+        self._running: dict[str, asyncio.Task[None]] = {}
+        self._refused: dict[str, float] = {}
+
+    async def run(self, action_id: str) -> None:
+        """Claim one action, carry it out and report.
+
+        Raises:
+            NotClaimable, InDoubt, Expired, ConstraintUnenforceable, Tampered: it did not run.
+        """
+        claim = await asyncio.to_thread(self._gate.claim, action_id, ExecutorKind.HTTP)
+        await self.carry_out(claim)
+
+    async def at_once(self, action_id: str) -> None:
+        """Carry out an allowed action before its proposer is answered; another process may be faster."""
+        if self._due(action_id):
+            self._start(action_id)
+            await asyncio.shield(self._running[action_id])
+
+    async def carry_out(self, claim: Claim) -> None:
+        """Carry out a claim and report; what happens is in the journal, not in a return value."""
+        entry = await asyncio.to_thread(self._gate.entry, claim)
+        if entry is None or not isinstance(entry.execute, HttpExecute):
+            report = Report(
+                ActionState.FAILED, "Nothing was sent: the catalogue has no http executor for it."
+            )
+        else:
+            spec = entry.execute
+            with self._leases.keep(claim):
+                outcome = await self._send(claim, spec, 0)
+                for attempt, pause in enumerate(RETRY_AFTER_SEC, start=1):
+                    if not isinstance(outcome, Unknown) or not self._remembered(claim):
+                        break
+                    await asyncio.sleep(pause)
+                    outcome = await self._send(claim, spec, attempt)
+            report = _report(outcome)
+        await asyncio.shield(asyncio.to_thread(self._gate.settle, claim, report))
+
+    async def _send(self, claim: Claim, spec: HttpExecute, attempt: int) -> Outcome:
+        entry = self._gate.entry(claim)
+        outcome = await self._connector.send(
+            spec,
+            claim.binding.args,
+            claim.verdict.constraints,
+            key=claim.key,
+            action=claim.action_id,
+            amount_usd=amount_usd(claim, entry),
+            read_only=claim.verdict.tier is Tier.READ_ONLY,
+        )
+        if isinstance(outcome, Failed) and outcome.proof == "nothing_sent" and (attempt or claim.epoch > 1):
+            # This attempt sent nothing; an earlier one under the same key may have.
+            return Unknown(f"an earlier attempt went unanswered, and now {outcome.reason}", outcome.breach)
+        return outcome
+
+    def _remembered(self, claim: Claim) -> bool:
+        """Whether the service still answers our key with its first answer."""
+        if claim.retention_sec is None:
+            return False
+        return self._gate.journal.clock.now() < remembered_until(claim.claimed_at, claim.retention_sec)
+
+    async def serve(self, stop: asyncio.Event) -> None:
+        """Run what may run and let deadlines pass, until `stop` is set; then finish what has started."""
+        await asyncio.gather(self._dispatch_loop(stop), self._sweep_loop(stop))
+        if self._running:
+            await asyncio.wait(self._running.values())
+
+    async def _dispatch_loop(self, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            room = PARALLEL - len(self._running)
+            if room > 0:
+                for action_id in await asyncio.to_thread(
+                    self._gate.ready, room + len(self._running) + len(self._refused)
+                ):
+                    if self._due(action_id):
+                        self._start(action_id)
+            await _pause(stop, POLL_SEC)
+
+    async def _sweep_loop(self, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            try:
+                await asyncio.to_thread(self._gate.sweep)
+                await asyncio.to_thread(self._gate.redecide_open)
+            except InterlockError as error:
+                _log.error("sweep: %s", error)
+            await _pause(stop, SWEEP_SEC)
+
+    def _due(self, action_id: str) -> bool:
+        if action_id in self._running or len(self._running) >= PARALLEL:
+            return False
+        if time.monotonic() < self._refused.get(action_id, 0.0):
+            return False
+        self._refused.pop(action_id, None)
+        return True
+
+    def _start(self, action_id: str) -> None:
+        task = asyncio.create_task(self._guarded(action_id), name=action_id)
+        self._running[action_id] = task
+        task.add_done_callback(lambda _: self._running.pop(action_id, None))
+
+    async def _guarded(self, action_id: str) -> None:
+        try:
+            await self.run(action_id)
+        except (NotClaimable, Expired) as error:
+            _log.info("%s was not run: %s", action_id, error.detail)
+        except InterlockError as error:
+            # It stays as it is until it expires; asking again at once would say the same.
+            self._refused[action_id] = time.monotonic() + REFUSED_SEC
+            _log.error("%s was not run: %s", action_id, error)
+
+
+def _report(outcome: Outcome) -> Report:
+    match outcome:
+        case Succeeded():
+            return Report(ActionState.SUCCEEDED, outcome.note, outcome.result)
+        case Failed():
+            return Report(ActionState.FAILED, outcome.note, breach=outcome.breach)
+        case Unknown():
+            return Report(ActionState.IN_DOUBT, outcome.note, breach=outcome.breach)
+
+
+async def _pause(stop: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await stop.wait()
+    except TimeoutError:
+        return
