@@ -1,0 +1,65 @@
+"""Guarded functions: a function, its topic, and how a call becomes named arguments."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from interlock.model.errors import InvalidInput, NotClaimable
+
+
+@dataclass(frozen=True, slots=True)
+class Guarded:
+    """A function bound to a topic by trusted code.
+
+    Attributes:
+        tags: risk tags for a topic outside the catalogue.
+    """
+
+    topic: str
+    function: Callable[..., Any]
+    signature: inspect.Signature
+    tags: tuple[str, ...]
+
+    @classmethod
+    def bind(cls, topic: str, function: Callable[..., Any], tags: tuple[str, ...]) -> Guarded:
+        """Raises `InvalidInput` for a signature whose calls have no fixed names."""
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise InvalidInput(
+                f"{function.__qualname__} is a generator; its work would happen after it returned",
+                path=topic,
+                fix="Guard a function that does the work and returns.",
+            )
+        signature = inspect.signature(function)
+        for parameter in signature.parameters.values():
+            if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
+                raise InvalidInput(
+                    f"{function.__qualname__} takes {parameter}; a guarded function names its arguments",
+                    path=topic,
+                    fix="Give each argument a name; it is what the policy and the reviewer see.",
+                )
+        return cls(topic, function, signature, tags)
+
+    @property
+    def is_async(self) -> bool:
+        return inspect.iscoroutinefunction(self.function) or inspect.iscoroutinefunction(
+            getattr(self.function, "__call__", None)  # noqa: B004 (an object whose call is a coroutine)
+        )
+
+    def check(self, args: Mapping[str, Any]) -> None:
+        """Raises `NotClaimable` where the function does not take these arguments; nothing is claimed then."""
+        try:
+            self.signature.bind(**args)
+        except TypeError as error:
+            raise NotClaimable(
+                f"The function bound to {self.topic} does not take these arguments: {error}.",
+                fix="Give the function the arguments of the catalogue, optional ones with a default.",
+            ) from None
+
+    def named(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        """The call's arguments by name, defaults filled in: the whole call, as it is hashed and shown."""
+        bound = self.signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        return dict(bound.arguments)

@@ -1,0 +1,192 @@
+"""Opening a home: folder, keystore, journal, gate, views, people and publisher, wired once."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from interlock.dispatch import CALLER_ENFORCES, HTTP_ENFORCES
+from interlock.dispatch.lease import Leases
+from interlock.gate import Gatekeeper, Views
+from interlock.home.keystore import Keystore
+from interlock.home.publisher import Publisher
+from interlock.identity import Keyring, Roster
+from interlock.journal import Clock, Journal
+from interlock.model.actions import ExecutorKind
+from interlock.model.errors import HomeUnusable, PolicyError, RecoveryRequired
+from interlock.model.ids import new_id
+from interlock.policy import Policy, parse
+
+NAME = ".interlock"
+MAX_POLICY_BYTES = 1 << 20
+_CREDENTIAL = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}", re.ASCII)
+
+
+def read_policy(path: Path) -> Policy:
+    """Load a policy from a YAML file, or from every ``*.yaml`` and ``*.yml`` of a directory.
+
+    Raises:
+        PolicyError: it does not load; nothing changes.
+    """
+    files = sorted(f for f in path.iterdir() if f.suffix in (".yaml", ".yml")) if path.is_dir() else [path]
+    if not files:
+        raise PolicyError(f"{path} holds no .yaml file.", fix="Name a policy file.")
+    sources = {}
+    for file in files:
+        try:
+            if file.stat().st_size > MAX_POLICY_BYTES:
+                raise PolicyError(f"{file} is larger than {MAX_POLICY_BYTES} bytes.")
+            sources[str(file)] = file.read_bytes().decode("utf-8")
+        except FileNotFoundError:
+            raise PolicyError(f"There is no policy file {file}.", fix="Name an existing file.") from None
+        except UnicodeDecodeError as error:
+            raise PolicyError(f"{file} is not UTF-8 at byte {error.start}.") from None
+        except OSError as error:
+            raise PolicyError(f"{file} cannot be read: {error.strerror}.") from None
+    return parse(sources)
+
+
+class Home:
+    """An open installation.
+
+    Attributes:
+        path: the folder. gate, views, keyring, roster, publisher, leases: the rooms, wired.
+    """
+
+    def __init__(self, path: Path, keystore: Keystore, journal: Journal) -> None:
+        self.path = path
+        self.journal = journal
+        self.gate = Gatekeeper(
+            journal,
+            holder=f"{socket.gethostname()}:{os.getpid()}:{new_id('prc')[4:16]}",
+            enforces={ExecutorKind.HTTP: HTTP_ENFORCES, ExecutorKind.CALLER: CALLER_ENFORCES},
+        )
+        self.views = Views(journal, self.gate.title, console=self.server_url(), home=str(path))
+        self.keyring = Keyring(journal)
+        self.roster = Roster(journal)
+        self.leases = Leases(self.gate)
+        self.publisher = Publisher(journal, keystore.signer, keystore.origin, path / "ledger")
+
+    @classmethod
+    def open(
+        cls,
+        path: Path,
+        *,
+        policy: Policy | None = None,
+        activate: bool = False,
+        by: str = "home",
+        clock: Clock | None = None,
+    ) -> Home:
+        """Open a home, making it where there is none.
+
+        Args:
+            policy: the policy to run with; None takes the one in force.
+            activate: put `policy` in force where another one is; an entry.
+            by: who, for the record.
+
+        Raises:
+            HomeUnusable: the folder, keystore or database cannot be used. RecoveryRequired: the database
+                does not continue what was signed. PolicyNotActive: another policy is in force.
+        """
+        try:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise HomeUnusable(f"{path} cannot be used as a home: {error.strerror}.") from error
+        if path.stat().st_mode & 0o022:
+            raise HomeUnusable(f"{path} can be written by others.", fix=f"Run: chmod 700 {path}")
+        database = path / "journal.db"
+        with _opening(path):
+            signed = (path / "ledger" / "signed.json").exists()
+            if signed and not database.exists():
+                raise RecoveryRequired(
+                    f"{database} is missing, but its ledger was signed.", fix="Restore the database."
+                )
+            keystore = Keystore.open(path, fresh=not database.exists())
+            journal = Journal.open_sqlite(database, keystore.vault, clock=clock)
+        home = cls(path, keystore, journal)
+        try:
+            home.publisher.check()
+            home.publisher.publish()
+            if policy is not None:
+                reason = "opened with activate" if activate else "opened"
+                home.gate.activate(policy, by=by, reason=reason, replacing=activate)
+        except BaseException:
+            journal.close()
+            home.publisher.close()
+            raise
+        return home
+
+    def close(self) -> None:
+        """Sign what was written and release the home; a second call does nothing."""
+        if self.journal.closed:
+            return
+        self.leases.close()
+        try:
+            self.publisher.publish()
+        finally:
+            self.journal.close()
+            self.publisher.close()
+
+    def credential(self, name: str) -> str | None:
+        """An Authorization header's value by credential name, read when it is needed and never kept.
+
+        From the environment variable ``INTERLOCK_CREDENTIAL_<NAME>`` or the file ``credentials/<name>``.
+        """
+        if not _CREDENTIAL.fullmatch(name):
+            return None
+        value = os.environ.get(f"INTERLOCK_CREDENTIAL_{name.upper().replace('-', '_')}")
+        if value is not None:
+            return value
+        file = self.path / "credentials" / name
+        try:
+            if file.stat().st_mode & 0o077:
+                raise HomeUnusable(f"{file} can be read by others.", fix=f"Run: chmod 600 {file}")
+            return file.read_text(encoding="utf-8").strip()
+        except FileNotFoundError:
+            return None
+
+    # --- where the server of this home is -----------------------------------------------------------------
+
+    def server_url(self) -> str | None:
+        """The console's URL, if a server announced itself in this home."""
+        return announced(self.path)
+
+    def announce(self, url: str) -> None:
+        """Tell other processes of this home where the console is."""
+        (self.path / "server.json").write_text(json.dumps({"url": url, "pid": os.getpid()}))
+        self.views.console = url
+
+    def retire(self) -> None:
+        """Take the announcement back, if it is this process's own."""
+        file = self.path / "server.json"
+        try:
+            if json.loads(file.read_text(encoding="utf-8")).get("pid") == os.getpid():
+                file.unlink()
+        except (FileNotFoundError, ValueError):
+            return
+
+
+def announced(path: Path) -> str | None:
+    """The URL that a server wrote into a home, without opening it."""
+    try:
+        url = json.loads((path / "server.json").read_text(encoding="utf-8"))["url"]
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
+    return url if isinstance(url, str) else None
+
+
+@contextmanager
+def _opening(path: Path) -> Iterator[None]:
+    """One process at a time makes or opens a home."""
+    handle = os.open(path / "opening", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
