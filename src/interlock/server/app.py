@@ -1,0 +1,219 @@
+"""The application: routes, problem documents, the console's files, and what runs beside them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp
+
+from interlock.dispatch import Dispatcher, HttpConnector
+from interlock.home import Home
+from interlock.model.errors import InterlockError, InvalidInput, MethodNotAllowed, NotFound
+from interlock.model.text import visible
+from interlock.server import events, routes
+from interlock.server.events import News
+from interlock.server.security import LOCAL, Perimeter, Site, origin_of
+
+STATIC = Path(__file__).with_name("static")
+PUBLISH_SEC = 1.0
+_ASSETS = {
+    "main.js": "text/javascript",
+    "style.css": "text/css",
+    "favicon.svg": "image/svg+xml",
+}
+_log = logging.getLogger(__name__)
+
+
+def create_app(
+    home: Home,
+    *,
+    hosts: Iterable[str] = LOCAL,
+    public_url: str | None = None,
+    failed: Callable[[BaseException], None] | None = None,
+) -> FastAPI:
+    """The ASGI application of one home.
+
+    Args:
+        hosts: names this server answers to.
+        public_url: how browsers reach it, where that is not directly.
+        failed: called when background work ended by an error; the process should then stop.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        stop = asyncio.Event()
+        connector = HttpConnector(home.credential)
+        app.state.dispatcher = Dispatcher(home.gate, connector, home.leases)
+        app.state.news = News(home)
+        work = [
+            asyncio.create_task(app.state.dispatcher.serve(stop), name="dispatch"),
+            asyncio.create_task(_publish(home, stop), name="publish"),
+            asyncio.create_task(app.state.news.run(stop), name="news"),
+        ]
+        for task in work:
+            task.add_done_callback(lambda done: _ended(done, failed))
+        app.state.stop = stop
+        yield
+        stop.set()
+        await asyncio.gather(*work, return_exceptions=True)
+        await connector.aclose()
+
+    app = FastAPI(
+        title="Interlock",
+        version=version("interlock"),
+        description="The escalation layer for AI agents.",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.home = home
+    app.state.site = Site(
+        None if public_url is None else origin_of(public_url), f"interlock_{home.publisher.origin[-8:]}"
+    )
+    app.include_router(routes.router)
+    app.include_router(events.router)
+    _add_ledger(app, home)
+    _add_health(app, home)
+    _add_console(app)
+    app.add_exception_handler(InterlockError, _problem)
+    app.add_exception_handler(RequestValidationError, _bad_parameter)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Exception, _unexpected)
+    _enclose(app, [host.lower() for host in hosts])
+    return app
+
+
+def _enclose(app: FastAPI, hosts: list[str]) -> None:
+    """Put the perimeter around everything, the handler of unexpected errors included."""
+    inner = app.build_middleware_stack
+
+    def enclosed() -> ASGIApp:
+        return Perimeter(inner(), hosts, _refusal)
+
+    app.build_middleware_stack = enclosed  # type: ignore[method-assign]
+
+
+async def _publish(home: Home, stop: asyncio.Event) -> None:
+    while not stop.is_set():
+        await run_in_threadpool(home.publisher.publish)
+        if home.views.console is not None and home.server_url() is None:
+            home.announce(home.views.console)  # another server of this home has left
+        try:
+            async with asyncio.timeout(PUBLISH_SEC):
+                await stop.wait()
+        except TimeoutError:
+            continue
+
+
+def _ended(task: asyncio.Task[None], failed: Callable[[BaseException], None] | None) -> None:
+    error = None if task.cancelled() else task.exception()
+    if error is not None:
+        _log.critical("%s stopped: %s", task.get_name(), error)
+        if failed is not None:
+            failed(error)
+
+
+# --- problems ----------------------------------------------------------------------------------------------
+
+
+def problem(error: InterlockError) -> JSONResponse:
+    """RFC 9457."""
+    headers = {"www-authenticate": "Bearer"} if error.status == 401 else None
+    return JSONResponse(error.problem(), error.status, headers, media_type="application/problem+json")
+
+
+def _refusal(error: InterlockError) -> ASGIApp:
+    return problem(error)
+
+
+async def _problem(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, InterlockError)
+    return problem(error)
+
+
+async def _bad_parameter(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    finding = error.errors()[0]
+    return problem(InvalidInput(finding["msg"].lower(), path="$." + ".".join(map(str, finding["loc"][1:]))))
+
+
+async def _http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    if error.status_code == 404:
+        return problem(NotFound(f"There is nothing at {visible(request.url.path, 100)}."))
+    refusal = problem(MethodNotAllowed(f"{request.method} is not answered here."))
+    if error.status_code == refusal.status_code:
+        refusal.headers.update(error.headers or {})
+        return refusal
+    body: dict[str, Any] = {"type": "about:blank", "title": str(error.detail), "status": error.status_code}
+    return JSONResponse(body, error.status_code, error.headers, media_type="application/problem+json")
+
+
+async def _unexpected(request: Request, error: Exception) -> Response:
+    _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    return problem(InterlockError("This request failed; the server's log says why."))
+
+
+# --- ledger, health, console -------------------------------------------------------------------------------
+
+
+def _add_ledger(app: FastAPI, home: Home) -> None:
+    @app.get("/ledger/checkpoint", response_class=PlainTextResponse)
+    async def checkpoint() -> str:
+        """The newest signed checkpoint (C2SP tlog-checkpoint)."""
+        return await run_in_threadpool(home.publisher.publish)
+
+    @app.get("/ledger/vkey", response_class=PlainTextResponse)
+    async def vkey() -> str:
+        """The verifier key (C2SP signed-note). Compare it with one you got another way."""
+        return home.publisher.vkey + "\n"
+
+
+def _add_health(app: FastAPI, home: Home) -> None:
+    @app.get("/healthz")
+    async def healthz() -> dict[str, str]:
+        """The process answers."""
+        return {"status": "ok"}
+
+    @app.get("/readyz")
+    async def readyz() -> dict[str, str]:
+        """The journal answers, the clock is sound, and a policy is in force."""
+
+        def look() -> str:
+            home.journal.clock.check()
+            return home.gate.active() or ""
+
+        return {"status": "ready", "policy": await run_in_threadpool(look)}
+
+
+def _add_console(app: FastAPI) -> None:
+    async def page() -> Response:
+        if not (STATIC / "index.html").exists():
+            return PlainTextResponse(
+                "The console was not built into this installation.\n"
+                "Reinstall Interlock where the package registry can be reached.\n",
+                503,
+            )
+        return FileResponse(STATIC / "index.html", media_type="text/html")
+
+    for path in ("/", "/a/{identifier}", "/sign-in"):
+        app.add_api_route(path, page, include_in_schema=False, response_class=FileResponse)
+
+    async def asset(name: str) -> Response:
+        if name not in _ASSETS or not (STATIC / name).exists():
+            raise NotFound(f"There is no file {name[:100]}.")
+        return FileResponse(STATIC / name, media_type=_ASSETS[name], headers={"cache-control": "no-cache"})
+
+    app.add_api_route("/static/{name}", asset, include_in_schema=False, response_class=FileResponse)

@@ -1,0 +1,129 @@
+"""Request bodies: read once, at most 1 MiB, strictly, into a closed model."""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeVar
+
+from fastapi import Request
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from starlette.requests import ClientDisconnect
+
+from interlock.gate import Answer, ReasonCode
+from interlock.model.canonical import MAX_BYTES, parse_json
+from interlock.model.errors import (
+    InvalidInput,
+    MalformedJson,
+    MissingField,
+    TooLarge,
+    UnknownField,
+    WrongType,
+)
+from interlock.model.money import decimal_of
+
+BODY_SEC = 30
+M = TypeVar("M", bound=BaseModel)
+
+
+class Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+Confidence = Annotated[Any, BeforeValidator(lambda v: None if v is None else decimal_of(v, "$.confidence"))]
+
+
+class ProposeBody(Body):
+    """What an agent asks for. It can name neither tags, tier, observed signals nor an outcome."""
+
+    topic: str
+    args: dict[str, Any]
+    principal: str | None = None
+    session: str | None = None
+    parent_action: str | None = None
+    call_id: str | None = None
+    confidence: Confidence = Field(default=None, json_schema_extra={"type": "number"})
+    reasoning: str = ""
+    alternatives: list[str] = Field(default_factory=list, max_length=20)
+    retry_of: str | None = None
+
+
+class DecideBody(Body):
+    """A person's answer; `expected_hash` is the review hash of what was shown."""
+
+    decision: Annotated[Answer, Field(strict=False)]
+    expected_hash: str
+    reason_code: Annotated[ReasonCode | None, Field(strict=False)] = None
+    note: str = ""
+    args: dict[str, Any] | None = None
+
+
+class ReconcileBody(Body):
+    outcome: Literal["succeeded", "failed"]
+    note: str
+
+
+class SignInBody(Body):
+    token: str
+
+
+async def read(request: Request, model: type[M]) -> M:
+    """The body as a model.
+
+    Raises:
+        TooLarge, MalformedJson and its kin, UnknownField, MissingField, WrongType.
+    """
+    raw = bytearray()
+    try:
+        async with asyncio.timeout(BODY_SEC):
+            async for chunk in request.stream():
+                raw += chunk
+                if len(raw) > MAX_BYTES:
+                    raise TooLarge(f"more than {MAX_BYTES} bytes")
+    except TimeoutError:
+        raise MalformedJson(f"the body did not arrive within {BODY_SEC} seconds") from None
+    except ClientDisconnect:
+        raise MalformedJson("the body ended early") from None
+    value = parse_json(bytes(raw))
+    if not isinstance(value, dict):
+        raise WrongType("the body is a JSON object")
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        raise explain(error.errors(include_url=False)[0], model) from None
+
+
+def explain(finding: Mapping[str, Any], model: type[BaseModel]) -> InvalidInput:
+    """One of pydantic's findings as our error, with the path and what was probably meant."""
+    where = finding["loc"]
+    path = "$" + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in where)
+    match finding["type"]:
+        case "extra_forbidden":
+            near = difflib.get_close_matches(str(where[-1]), list(model.model_fields), 1)
+            return UnknownField(
+                "this field is not known" + (f"; did you mean {near[0]}?" if near else ""), path=path
+            )
+        case "missing":
+            return MissingField("this field is required", path=path)
+        case kind if kind.endswith("_type") or kind in ("enum", "literal_error"):
+            return WrongType(finding["msg"][0].lower() + finding["msg"][1:], path=path)
+        case _:
+            return InvalidInput(finding["msg"][0].lower() + finding["msg"][1:], path=path)
+
+
+def documented(model: type[BaseModel]) -> dict[str, Any]:
+    """The OpenAPI entry of a body that `read` parses."""
+    schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+    definitions = schema.pop("$defs", {})
+    for name, part in list(schema.get("properties", {}).items()):
+        schema["properties"][name] = _inline(part, definitions)
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+def _inline(part: Any, definitions: Mapping[str, Any]) -> Any:
+    if isinstance(part, dict):
+        if "$ref" in part:
+            return definitions[part["$ref"].rsplit("/", 1)[1]]
+        return {key: _inline(value, definitions) for key, value in part.items()}
+    return [_inline(item, definitions) for item in part] if isinstance(part, list) else part

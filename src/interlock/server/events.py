@@ -1,0 +1,132 @@
+"""Live news as server-sent events: one event for each ledger entry a reviewer's screen cares about.
+
+1. The event's id is the ledger index, so a browser that reconnects with ``Last-Event-ID`` misses nothing.
+2. A commit of this process wakes the streams at once; commits of others are found by a look at the head
+   every `POLL_SEC` seconds. Nothing is kept for a reader: each stream reads from its own place.
+3. A stream ends when its session does.
+
+Source: WHATWG HTML, "Server-sent events".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import StreamingResponse
+from starlette.concurrency import run_in_threadpool
+
+from interlock.home import Home
+from interlock.identity import Caller
+from interlock.model.errors import InterlockError, InvalidInput
+from interlock.model.ids import iso
+from interlock.server.security import people_only
+
+POLL_SEC = 0.5
+HEARTBEAT_SEC = 15.0
+PAGE = 500
+router = APIRouter(prefix="/v1")
+
+
+class News:
+    """Knows how long the ledger is, and wakes whoever waits for it to grow."""
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        self._grown = asyncio.Condition()
+        self._closed = False
+        self.size = 0
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Follow the head until `stop`."""
+        loop, nudge = asyncio.get_running_loop(), asyncio.Event()
+
+        def committed(_size: int) -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(nudge.set)
+
+        self._home.journal.on_commit(committed)
+        while not stop.is_set():
+            size = (await run_in_threadpool(self._home.journal.head))[0]
+            if size != self.size:
+                async with self._grown:
+                    self.size = size
+                    self._grown.notify_all()
+            nudge.clear()
+            for waiting in (stop, nudge):
+                if waiting.is_set():
+                    break
+            else:
+                await _first(stop, nudge)
+        async with self._grown:
+            self._closed = True
+            self._grown.notify_all()
+
+    async def beyond(self, size: int) -> bool:
+        """Wait until the ledger is longer than `size`, at most a heartbeat; False when the server stops."""
+        async with self._grown:
+            try:
+                async with asyncio.timeout(HEARTBEAT_SEC):
+                    await self._grown.wait_for(lambda: self._closed or self.size > size)
+            except TimeoutError:
+                return True
+            return not self._closed
+
+
+async def _first(*events: asyncio.Event) -> None:
+    """Wait for any of the events, at most one poll interval."""
+    tasks = [asyncio.create_task(event.wait()) for event in events]
+    try:
+        await asyncio.wait(tasks, timeout=POLL_SEC, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+@router.get("/events")
+async def events(request: Request, caller: Annotated[Caller, Depends(people_only)]) -> StreamingResponse:
+    """The stream, from after ``Last-Event-ID`` or from now."""
+    del caller
+    news: News = request.app.state.news
+    last = request.headers.get("last-event-id")
+    if last is not None and not (last.isascii() and last.isdigit() and len(last) < 16):
+        raise InvalidInput("a Last-Event-ID is a ledger index", path="Last-Event-ID")
+    home: Home = request.app.state.home
+    start = (await run_in_threadpool(home.journal.head))[0] if last is None else int(last) + 1
+    return StreamingResponse(
+        _stream(request, news, home, start),
+        media_type="text/event-stream",
+        headers={"cache-control": "no-cache", "x-accel-buffering": "no"},
+    )
+
+
+async def _stream(request: Request, news: News, home: Home, start: int) -> AsyncIterator[bytes]:
+    yield b"retry: 2000\n\n"
+    while await news.beyond(start):
+        try:
+            await people_only(request)
+        except InterlockError:
+            return
+        stop = min(news.size, start + PAGE)
+        if stop <= start:
+            yield b": still here\n\n"
+            continue
+        bodies = await run_in_threadpool(lambda a, b: list(home.journal.entries(a, b)), start, stop)
+        yield b"".join(_event(start + n, body) for n, body in enumerate(bodies))
+        start = stop
+
+
+def _event(index: int, body: bytes) -> bytes:
+    entry: dict[str, Any] = json.loads(body)
+    data = {
+        "index": index,
+        "kind": entry["kind"],
+        "action": entry.get("action"),
+        "approval": entry.get("approval"),
+        "state": entry.get("outcome") or entry.get("decision"),
+        "at": iso(entry["at"]),
+    }
+    return f"id: {index}\nevent: entry\ndata: {json.dumps(data)}\n\n".encode()
