@@ -1,0 +1,162 @@
+/**
+ * The server's JSON, as types. Names are the wire's names; a field that can be absent is optional, one that
+ * can be empty is `null`. Money is text and stays text: it never passes through a JavaScript number.
+ */
+
+export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
+
+export type ApprovalState =
+  | "held"
+  | "approved"
+  | "rejected"
+  | "expired"
+  | "superseded"
+  | "withdrawn"
+  | "stale"
+  | "revoked"
+  /** The record does not carry the server's mark: it is listed so that somebody looks, and nothing can be done. */
+  | "tampered";
+
+export type ActionState = ApprovalState | "denied" | "allowed" | "executing" | "succeeded" | "failed" | "in_doubt";
+
+export interface Me {
+  person: { id: string; name: string; roles: string[] };
+  solo: boolean;
+  policy: { name: string; snapshot: string } | null;
+}
+
+export interface Money {
+  amount: string;
+  currency: string;
+}
+
+export interface Decided {
+  decision: string;
+  by: string | null;
+  at: string;
+  solo: boolean;
+  reason_code: string | null;
+  note: string | null;
+}
+
+export interface Item {
+  id: string;
+  state: ApprovalState;
+  action_id: string;
+  revision: number;
+  topic: string;
+  agent: string;
+  title: string;
+  tier: 1 | 2 | 3 | 4 | null;
+  tier_words: string;
+  owner: string;
+  requested_at: string;
+  due_at: string;
+  /** When somebody else is asked too, where the lane escalates before the request ends. */
+  escalates_at: string | null;
+  /** What the deadline does, as the rest of a sentence: "expires, not run". */
+  then: string;
+  money: Money | null;
+  rows: number | null;
+  people: number | null;
+  reversible: boolean;
+  undo: string | null;
+  reason: string;
+  decided: Decided | null;
+}
+
+export interface Page<T> {
+  items: T[];
+  next: string | null;
+}
+
+export interface ApprovalPage extends Page<Item> {
+  counts: Partial<Record<ApprovalState, number>>;
+  next_deadline: string | null;
+  /** Why the list is in this order, one sentence. */
+  order: string;
+}
+
+export interface Change {
+  field: string;
+  role: string | null;
+  type: string;
+  /** Absent when nobody knows what was there. */
+  before?: Json;
+  after?: Json;
+  change: "added" | "removed" | "changed" | "same" | "proposed";
+  warnings: string[];
+}
+
+export interface Action {
+  id: string;
+  revision: number;
+  state: ActionState;
+  topic: string;
+  agent: string;
+  title: string;
+  tier: 1 | 2 | 3 | 4 | null;
+  executor: "http" | "caller";
+  /** The latest request about it, where it needed one. */
+  approval: { id: string } | null;
+  outcome: { state: string; at: string; note: string | null } | null;
+  result: Json;
+  user_message: string | null;
+}
+
+export interface Detail extends Item {
+  review_hash: string;
+  worst_case: string | null;
+  why: { rule: string; reason: string; triggers: string[]; policy: string; missing: string[] };
+  constraints: Record<string, Json>;
+  constraint_words: string[];
+  changes: Change[];
+  args: Record<string, Json>;
+  reasoning: string;
+  alternatives: string[];
+  context: { session: string | null; principal: string | null; parent_action: string | null; agent: string };
+  can: { approve: boolean; reject: boolean; edit: boolean; why_not: string | null };
+  superseded_by: string | null;
+  supersedes: string | null;
+  edited_by: string | null;
+  editor_is_you: boolean;
+  action: Action;
+  position: { index: number | null; of: number; previous: string | null; next: string | null } | null;
+}
+
+/** One field of the difference between what was shown and what is pending now. */
+export interface Difference {
+  field: string;
+  before?: Json;
+  after?: Json;
+}
+
+export interface DecisionBody {
+  decision: "approve" | "reject" | "edit";
+  expected_hash: string;
+  reason_code?: string;
+  note?: string;
+  args?: Record<string, Json>;
+}
+
+/** A ledger entry as the event stream tells it; `state` is a decision or an outcome, where it has one. */
+export interface Entry {
+  index: number;
+  kind: string;
+  action: string | null;
+  approval: string | null;
+  state: string | null;
+  at: string;
+}
+
+/** RFC 9457, with the members Interlock adds. */
+export interface ProblemDocument {
+  type: string;
+  title: string;
+  status: number;
+  detail?: string;
+  fix?: string;
+  path?: string;
+  current?: { approval: string; review_hash: string };
+  difference?: Difference[];
+}
