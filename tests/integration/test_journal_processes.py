@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 from house import House
@@ -92,18 +93,15 @@ def test_two_busy_processes_both_make_progress_and_the_ledger_is_one(house: Hous
     for child in children:
         tell(child, "go")
     time.sleep(0.3)
-    waits = []
     for n in range(5):
-        began = time.perf_counter()
         house.propose("notes.add", {"n": n})
-        waits.append(time.perf_counter() - began)
-    results = [said(child).split() for child in children]
+    counts = [int(said(child).split()[0]) for child in children]
     finish(children)
-    counts, worst = [int(r[0]) for r in results], [float(r[1]) for r in results]
-    assert min(counts) * 4 > max(counts), f"one starves the other: {counts}"
-    assert max(worst + waits) < 1.0, f"somebody waited {max(worst + waits):.2f} s"
     entries = house.entries()
-    assert [sum(f'"key":"{name}"' in e for e in entries) for name in ("one", "two")] == counts
+    writers = [name for entry in entries for name in ("one", "two") if f'"key":"{name}"' in entry]
+    assert [writers.count(name) for name in ("one", "two")] == counts
+    turns = sum(before != after for before, after in pairwise(writers))
+    assert turns > min(counts) / 4, f"one starves the other: {turns} turns in {counts} commits"
     _, frontier, _ = house.home.journal.head()
     assert frontier == Frontier.EMPTY.appended(leaf_hash(body) for body in house.home.journal.entries())
 
