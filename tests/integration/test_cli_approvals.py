@@ -199,7 +199,7 @@ def test_nobody_approves_unasked_where_there_is_no_terminal(site: Site) -> None:
         assert refused.code == 2
         assert view["approval"]["review_hash"] in refused.out + refused.err
     assert site.state(view) == "held"
-    assert site.approvals("approve", view["id"], "--yes").code == 0
+    assert site.approvals("approve", view["id"], "--hash", view["approval"]["review_hash"]).code == 0
     assert site.state(view) == "approved"
 
 
@@ -251,7 +251,7 @@ def test_a_rejection_carries_its_reason_to_the_agent(site: Site) -> None:
     assert rejected.out.startswith("Rejected: ")
     shown = site.approvals("show", view["id"], "--json").json
     assert shown["action"]["rejection"] == {"reason_code": "wrong_amount", "note": "ask again"}
-    again = site.approvals("approve", view["id"], "--yes", "--json")
+    again = site.approvals("approve", view["id"], "--hash", shown["review_hash"], "--json")
     assert again.code == 4
     assert again.json["type"] == "urn:interlock:problem:already-decided"
 
@@ -315,7 +315,7 @@ def test_an_edit_names_what_it_changes(site: Site, tmp_path: Path) -> None:
 
 def test_an_agent_s_key_decides_nothing(site: Site) -> None:
     view = site.propose()
-    for arguments in (("list",), ("approve", view["id"], "--yes")):
+    for arguments in (("list",), ("approve", view["id"], "--hash", view["approval"]["review_hash"])):
         refused = site.approvals(*arguments, "--json", key=site.agent)
         assert refused.code == 4
         assert refused.json["type"] == "urn:interlock:problem:forbidden"
@@ -356,7 +356,7 @@ def test_a_key_on_the_command_line_is_refused_and_not_repeated(site: Site, form:
 
 def test_an_unknown_id_ends_with_5_and_no_id_with_2(site: Site) -> None:
     assert site.approvals("show", UNKNOWN).code == 5
-    assert site.approvals("approve", UNKNOWN.replace("apr", "act"), "--yes").code == 5
+    assert site.approvals("approve", UNKNOWN.replace("apr", "act"), "--hash", "0").code == 5
     for garbage in ("x", "../../healthz", "apr_?", "apr_" + "0" * 31):
         assert site.approvals("show", garbage).code == 2
 

@@ -2,7 +2,7 @@
 
 1. What is decided on is what was shown: an answer carries the review hash of the view that was printed, or
    the one given with --hash. A request that changed in between is refused with the difference.
-2. Approving asks first. Where nobody can be asked, --hash says what was reviewed, or --yes that nobody will.
+2. Approving asks first. Where nobody can be asked, --hash says what was reviewed; nothing is approved unseen.
 """
 
 from __future__ import annotations
@@ -125,7 +125,6 @@ def show(
 def approve(
     item: Item,
     expected: Hash = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask; approve what is pending now.")] = False,
     note: Note = "",
     url: Url = None,
     key_file: KeyFile = None,
@@ -141,7 +140,7 @@ def approve(
     server = connect(url, key_file, home)
     view = _view(server, item)
     if expected is None:
-        _ask(server, view, yes=yes, as_json=as_json)
+        _ask(server, view, as_json=as_json)
     _decide(server, view, {"decision": "approve", "note": note}, expected, as_json=as_json)
 
 
@@ -230,17 +229,17 @@ def _view(server: Server, item: str) -> dict[str, Any]:
     return view
 
 
-def _ask(server: Server, view: dict[str, Any], *, yes: bool, as_json: bool) -> None:
+def _ask(server: Server, view: dict[str, Any], *, as_json: bool) -> None:
     """Show what would be approved, and ask. Raises `Misuse` where nobody can be asked."""
     if not as_json:
         with server.understood():
             report.say(shown_lines(view))
-    if yes or view["state"] != "held":
+    if view["state"] != "held":
         return
     if as_json or not sys.stdin.isatty():
         raise Misuse(
             "Nobody can be asked here.",
-            fix=f"Approve what you reviewed with --hash {view['review_hash']}, or pass --yes.",
+            fix=f"Approve what you reviewed with --hash {view['review_hash']}",
         )
     if not typer.confirm("\nApprove exactly this?", default=False, err=True):
         report.say(["Nothing was decided."])
