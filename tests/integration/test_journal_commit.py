@@ -235,3 +235,64 @@ def test_the_migration_makes_the_tables_that_the_code_declares(house: House) -> 
         assert made == declared, table.name
         indexes = {row[1] for row in house.sql(f"PRAGMA index_list({table.name})") if row[3] == "c"}
         assert indexes == {index.name for index in table.indexes}
+
+
+def test_what_is_asked_of_a_closed_journal_is_refused_and_never_left_waiting(house: House) -> None:
+    async def ask() -> None:
+        house.home.journal.close()
+        with pytest.raises(HomeUnusable, match="closed"):
+            await asyncio.wait_for(house.home.journal.commit_async(lambda tx: tx.now), 5)
+
+    asyncio.run(ask())
+    with pytest.raises(HomeUnusable, match="closed"):
+        house.home.journal.commit(lambda tx: tx.now)
+
+
+def test_what_was_queued_when_the_journal_closed_is_answered(house: House) -> None:
+    async def ask() -> list[int]:
+        waiting = [house.home.journal.commit_async(lambda tx: tx.now) for _ in range(5)]
+        house.home.journal.close()
+        return await asyncio.wait_for(asyncio.gather(*waiting), 5)
+
+    assert len(asyncio.run(ask())) == 5
+
+
+def test_an_event_loop_that_died_before_it_led_holds_up_no_other(house: House) -> None:
+    journal, loop = house.home.journal, asyncio.new_event_loop()
+
+    async def abandon() -> None:
+        journal.commit_async(lambda tx: tx.now)
+
+    loop.create_task(abandon())
+    loop.call_soon(loop.stop)
+    loop.run_forever()
+    loop.close()
+
+    async def ask() -> int:
+        return await asyncio.wait_for(journal.commit_async(lambda tx: tx.now), 5)
+
+    assert asyncio.run(ask()) > 0
+
+
+def test_a_loop_goes_on_while_another_thread_holds_the_journal(house: House) -> None:
+    """The loop's own thread leads only where it would not wait; beats are counted, not timed."""
+    journal, held, release = house.home.journal, threading.Event(), threading.Event()
+
+    def hold(tx: Tx) -> None:
+        held.set()
+        assert release.wait(10)
+
+    async def ask() -> int:
+        waiting, beats = journal.commit_async(lambda tx: tx.now), 0
+        for _ in range(20):
+            await asyncio.sleep(0)
+            beats += not waiting.done()
+        release.set()
+        await asyncio.wait_for(waiting, 5)
+        return beats
+
+    thread = threading.Thread(target=journal.commit, args=(hold,))
+    thread.start()
+    assert held.wait(10)
+    assert asyncio.run(ask()) == 20
+    thread.join()

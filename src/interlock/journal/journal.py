@@ -27,6 +27,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Generic, TypeVar
+from weakref import WeakSet
 
 from sqlalchemy import (
     Connection,
@@ -129,9 +130,8 @@ class Journal:
         self._turnstile = turnstile
         self._lock = threading.Lock()
         self._queue: deque[_Waiting[Any]] = deque()
-        self._draining = False
-        self._drain_lock = threading.Lock()
-        self._executor: ThreadPoolExecutor | None = None
+        self._leading: WeakSet[asyncio.AbstractEventLoop] = WeakSet()
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="journal")
         self._writer: Any = None
         self._frontier = Frontier.EMPTY
         self._closed = False
@@ -166,17 +166,18 @@ class Journal:
             raise HomeUnusable(f"The journal {path} cannot be opened: {error}.") from error
 
     def close(self) -> None:
-        """Finish queued work and release the file."""
+        """Finish queued work and release the file; what is asked afterwards is refused."""
+        self._executor.shutdown()
         with self._lock:
             if self._closed:
                 return
+            while self._queue:
+                self._flush()
             self._closed = True
             if self._writer is not None:
                 self._writer.close()
-        if self._executor is not None:
-            self._executor.shutdown()
-        self.engine.dispose()
-        self._turnstile.close()
+            self.engine.dispose()
+            self._turnstile.close()
 
     @property
     def closed(self) -> bool:
@@ -205,10 +206,9 @@ class Journal:
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[T] = loop.create_future()
         self._queue.append(_Waiting(transition, waiter))
-        with self._drain_lock:
-            if not self._draining:
-                self._draining = True
-                loop.call_soon(self._lead)
+        if loop not in self._leading:
+            self._leading.add(loop)
+            loop.call_soon(self._lead, loop)
         return waiter
 
     def on_commit(self, listener: Callable[[int], None]) -> None:
@@ -218,30 +218,28 @@ class Journal:
         """
         self._listeners.append(listener)
 
-    def _lead(self) -> None:
-        """Commit what the loop's tasks have queued by now, without making the loop wait for other writers."""
+    def _lead(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Commit what the loop's tasks have queued by now, without making the loop wait for other writers.
+
+        Each loop schedules its own leader, so that one which ends before its leader ran holds up nobody else.
+        """
+        self._leading.discard(loop)
         if self._lock.acquire(blocking=False):
             try:
-                if self._turnstile.free():
+                if self._closed or self._turnstile.free():
                     self._flush()
             finally:
                 self._lock.release()
-        with self._drain_lock:
-            if not self._queue:
-                self._draining = False
-                return
-            if self._executor is None:
-                self._executor = ThreadPoolExecutor(1, thread_name_prefix="journal")
-            self._executor.submit(self._drain)
+        if self._queue:
+            try:
+                self._executor.submit(self._drain)
+            except RuntimeError:
+                self._drain()  # the journal is closing: what is left is answered here
 
     def _drain(self) -> None:
-        while True:
+        while self._queue:
             with self._lock:
                 self._flush()
-            with self._drain_lock:
-                if not self._queue:
-                    self._draining = False
-                    return
 
     def _flush(self) -> None:
         """Commit what is queued. The caller holds the lock."""
@@ -260,8 +258,10 @@ class Journal:
                     self._alone(waiting)
         except BaseException as error:
             # The transaction as a whole failed (disk, lock, interrupt): nobody's change is there.
-            failure = HomeUnusable(f"The journal could not commit: {error}.")
-            failure.__cause__ = error
+            failure = error
+            if not isinstance(error, InterlockError):
+                failure = HomeUnusable(f"The journal could not commit: {error}.")
+                failure.__cause__ = error
             for waiting in batch:
                 if not waiting.done:
                     waiting.error = failure
