@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from interlock.model.binding import Binding, catalogue_digest, review_hash, verdict_digest
-from interlock.model.verdicts import Constraints, Decision, Lane, OnTimeout, Tier, Trigger, Verdict
+from interlock.model.verdicts import Constraints, Decision, Handoff, Lane, OnTimeout, Tier, Trigger, Verdict
 
 NONCE = bytes(range(32))
 BINDING = Binding(
@@ -62,6 +62,11 @@ VERDICT_OTHER: dict[str, Any] = {
     "tags": (),
     "matched": ("large", "other"),
     "missing": ("confidence",),
+    "handoff": Handoff.APPROVAL,
+    "informed": ("legal",),
+    "overridden": ("older",),
+    "level": 2,
+    "observed": Decision.DENY,
 }
 SHOWN: dict[str, Any] = {
     "action_hash": "aa",

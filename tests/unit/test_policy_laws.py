@@ -1,190 +1,385 @@
-"""The promises about deciding, on random policies and random questions."""
+"""The promises about deciding, as laws: what must not happen to any verdict, on random policies.
+
+In observe mode nothing is enforced; the laws then hold of what would have been decided (`said`).
+"""
 
 from __future__ import annotations
 
-import json
+import copy
+import hashlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterable
+from dataclasses import replace
 from decimal import Decimal
+from pathlib import Path
+from random import Random
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import policies_at_random as at_random
 from interlock.model.actions import Signals
-from interlock.model.canonical import parse_json
-from interlock.model.verdicts import Decision, Tier, Verdict
+from interlock.model.verdicts import Decision, OnTimeout, Tier, Verdict
 from interlock.policy import Policy, Question
-from interlock.policy.document import Document
-from interlock.policy.findings import Place, Places
+from policies_at_random import Case, Json, build, cases
 
-TOPICS = ["a.one", "a.two", "b.one", "b.two"]
-PATTERNS = ["*", "a.**", "a.*", "*.one", *TOPICS]
-TAGS = ["money", "prod"]
-LAWS = settings(max_examples=200, deadline=None)
-
-numbers = st.sampled_from([0, 1, 5, 100])
-shares = st.sampled_from(["0", "0.3", "0.7", "1"])
-comparisons = st.one_of(
-    st.builds("args.amount_usd {} {}".format, st.sampled_from(["<", "<=", ">", ">=", "==", "!="]), numbers),
-    st.builds("args.kind {} '{}'".format, st.sampled_from(["==", "!="]), st.sampled_from(["x", "y"])),
-    st.builds("signals.retry_count {} {}".format, st.sampled_from(["<", ">="]), numbers),
-)
-tiers = st.builds("tier {} {}".format, st.sampled_from(["<", ">", "==", "!="]), st.integers(1, 4))
-doubts = st.builds("signals.confidence {} {}".format, st.sampled_from(["<", "<="]), shares)
+LONG = os.environ.get("INTERLOCK_LONG") == "1"
+LAWS = settings(max_examples=4_000 if LONG else 200, deadline=None)
 
 
-def conditions(parts: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
-    return st.lists(parts, min_size=1, max_size=2).map(" && ".join)
+# --- what looser means ------------------------------------------------------------------------------------
 
 
-@st.composite
-def rules(draw: st.DrawFn) -> dict[str, Any]:
-    decision = draw(st.sampled_from([d.value for d in Decision]))
-    restrictive = decision in ("require_approval", "deny")
-    match: dict[str, Any] = {"topics": draw(st.lists(st.sampled_from(PATTERNS), min_size=1, max_size=2))}
-    optional = {
-        "risk_tags": st.lists(st.sampled_from(TAGS), min_size=1),
-        "all_risk_tags": st.lists(st.sampled_from(TAGS), min_size=1),
-        "amount_usd_above": numbers,
-        "affected_users_above": numbers,
-        "anomaly_score_above": st.sampled_from([0.3, 0.7]),
-        "first_time_action": st.booleans(),
-    }
-    if restrictive:
-        optional["confidence_below"] = st.sampled_from([0.3, 0.7, 1])
-    for key in draw(st.lists(st.sampled_from(sorted(optional)), max_size=2, unique=True)):
-        match[key] = draw(optional[key])
-    rule: dict[str, Any] = {"match": match, "decision": decision}
-    if draw(st.booleans()):
-        rule["when"] = draw(conditions(st.one_of(comparisons, tiers, *([doubts] if restrictive else []))))
-    if decision == "require_approval" and draw(st.booleans()):
-        window = draw(st.sampled_from(["2m", "1h", "2d", "30d"]))
-        rule["lane"] = {"window": window, "on_timeout": draw(st.sampled_from(["deny", "escalate"]))}
-    return rule
-
-
-@st.composite
-def entries(draw: st.DrawFn) -> dict[str, Any]:
-    tier = draw(st.integers(1, 4))
-    entry: dict[str, Any] = {
-        "tier": tier,
-        "args": {
-            "amount_usd": {"type": "decimal", "scale": 2, "currency": "USD", "optional": True},
-            "kind": {"type": "string", "optional": True},
-        },
-    }
-    if draw(st.booleans()):
-        entry["roles"] = {"amount": "amount_usd"}
-    if draw(st.booleans()):
-        entry["risk_tags"] = draw(st.lists(st.sampled_from(TAGS), min_size=1, unique=True))
-    if tier < 4 and draw(st.booleans()):
-        condition = draw(conditions(st.one_of(comparisons, doubts)))
-        entry["raise_to"] = [{"tier": draw(st.integers(tier + 1, 4)), "when": condition}]
-    return entry
-
-
-@st.composite
-def policies(draw: st.DrawFn) -> Policy:
-    document = {
-        "interlock": 1,
-        "default_decision": draw(st.sampled_from(["require_approval", "deny"])),
-        "actions": draw(st.dictionaries(st.sampled_from(["a.one", "a.*", "b.two"]), entries(), max_size=3)),
-        "rules": draw(st.lists(rules(), max_size=5)),
-    }
-    # Straight to the document: reading YAML has its own tests, and takes longer than everything else here.
-    return Policy.build(Document.model_validate(parse_json(json.dumps(document))), Places(Place("p", 1, 1)))
-
-
-amounts = st.sampled_from(["0.00", "1.00", "5.00", "99.99", "100.00", "250.00"])
-kinds = st.sampled_from(["x", "y", "z"])
-observed = {
-    "retry_count": numbers,
-    "anomaly_score": shares.map(Decimal),
-    "affected_users": numbers,
-    "first_time_action": st.booleans(),
-}
-tag_sets = st.frozensets(st.sampled_from(TAGS))
+def said(verdict: Verdict) -> Decision:
+    return verdict.observed or verdict.decision
 
 
 def no_looser(one: Verdict, other: Verdict) -> bool:
-    """Whether `one` lets happen nothing that `other` does not, and waits no longer."""
-    if one.lane is not None and other.lane is not None and one.lane.window_sec > other.lane.window_sec:
-        return False
-    return one.decision.severity >= other.decision.severity and (one.tier or 0) >= (other.tier or 0)
-
-
-@LAWS
-@given(
-    policies(),
-    st.sampled_from(TOPICS),
-    amounts,
-    kinds,
-    st.fixed_dictionaries(observed),
-    tag_sets,
-    st.one_of(st.none(), shares),
-)
-def test_no_reported_confidence_loosens_anything(
-    policy: Policy,
-    topic: str,
-    amount: str,
-    kind: str,
-    signals: dict[str, Any],
-    tags: frozenset[str],
-    said: str | None,
-) -> None:
-    args = {"amount_usd": amount, "kind": kind}
-    best = policy.decide(Question(topic, args, Signals(confidence=Decimal(1), **signals), tags))
-    reported = Signals(confidence=None if said is None else Decimal(said), **signals)
-    actual = policy.decide(Question(topic, args, reported, tags))
-    assert no_looser(actual, best)
-    worst = policy.decide(Question(topic, args, Signals(confidence=None, **signals), tags))
-    assert no_looser(worst, actual)
-
-
-@LAWS
-@given(
-    st.data(), policies(), st.sampled_from(TOPICS), amounts, kinds, st.fixed_dictionaries(observed), tag_sets
-)
-def test_nothing_that_is_missing_or_garbled_loosens_anything(
-    data: st.DataObject,
-    policy: Policy,
-    topic: str,
-    amount: str,
-    kind: str,
-    signals: dict[str, Any],
-    tags: frozenset[str],
-) -> None:
-    confidence = Decimal(1)
-    full = policy.decide(
-        Question(topic, {"amount_usd": amount, "kind": kind}, Signals(confidence=confidence, **signals), tags)
+    """Whether `one` lets nothing happen that `other` does not, and nothing in wider limits."""
+    return (
+        said(one).severity >= said(other).severity
+        and (one.tier or 0) >= (other.tier or 0)
+        and one.constraints.conjoin(other.constraints) == one.constraints
     )
-    garbage: Any = st.sampled_from([None, "NaN", float("nan"), Decimal("NaN"), True, [], {}])
-    args: dict[str, Any] = {}
-    for name, value in (("amount_usd", amount), ("kind", kind)):
-        fate = data.draw(st.sampled_from(["keep", "drop", "garble"]))
-        if fate == "keep":
-            args[name] = value
-        elif fate == "garble":
-            args[name] = data.draw(garbage if name == "amount_usd" else st.sampled_from([None, 5, True, []]))
-    for name in data.draw(st.lists(st.sampled_from(["retry_count", "anomaly_score", "first_time_action"]))):
-        signals = {**signals, name: data.draw(st.sampled_from([None, Decimal("NaN"), -1, "x"]))}
-    known = tags if data.draw(st.booleans()) else None
-    partial = policy.decide(Question(topic, args, Signals(confidence=confidence, **signals), known))
-    assert no_looser(partial, full)
+
+
+def no_longer(one: Verdict, other: Verdict) -> bool:
+    """Whether `one` waits no longer for an answer, where both wait."""
+    return one.lane is None or other.lane is None or one.lane.window_sec <= other.lane.window_sec
+
+
+def with_rules(document: Json, rules: Iterable[Json]) -> Json:
+    return {**document, "rules": list(rules)}
+
+
+# --- 1: adding a restriction ------------------------------------------------------------------------------
+
+
+def a_lane_is_settled(policy: Policy, question: Question, document: Json) -> bool:
+    """Whether a proved rule that reads nothing reported already names how long to wait."""
+    naming = {rule["id"] for rule in document["rules"] if "lane" in rule and not at_random.reads_doubt(rule)}
+    return any(match.proved and match.rule in naming for match in policy.explain(question).matches)
 
 
 @LAWS
-@given(st.data(), policies(), st.sampled_from(TOPICS), tag_sets)
-def test_tier_four_never_runs_and_the_canonical_form_decides_alike(
-    data: st.DataObject, policy: Policy, topic: str, tags: frozenset[str]
-) -> None:
-    args = data.draw(st.fixed_dictionaries({}, optional={"amount_usd": amounts, "kind": kinds}))
-    signals = Signals(confidence=Decimal(data.draw(shares)), **data.draw(st.fixed_dictionaries(observed)))
-    question = Question(topic, args, signals, tags)
-    verdict = policy.decide(question)
-    assert verdict.tier is not Tier.IRREVERSIBLE or not verdict.allowed
-    assert verdict.tier is not None or not verdict.allowed or policy.knows(topic)
+@given(cases(asked=4))
+def test_adding_a_restrictive_rule_loosens_nothing(case: Case) -> None:
+    r, rules = case.random, case.document["rules"]
+    added = {"id": "added", **at_random.rule(r, decisions=at_random.RESTRICTIVE)}
+    if "lane" in added:
+        added["lane"] = {
+            "window": r.choice(["1m", "3h", "60d"]),
+            "on_timeout": r.choice(["deny", "escalate"]),
+        }
+    place = r.randint(0, len(rules))
+    more = build(with_rules(case.document, [*rules[:place], added, *rules[place:]]))
+    for question in case.questions:
+        before, after = case.policy.decide(question), more.decide(question)
+        assert no_looser(after, before)
+        if "lane" not in added or a_lane_is_settled(case.policy, question, case.document):
+            assert no_longer(after, before)
+
+
+# --- 2 and 5: order and names -----------------------------------------------------------------------------
+
+
+@LAWS
+@given(cases(asked=4))
+def test_the_order_of_rules_changes_only_which_of_them_is_named(case: Case) -> None:
+    shuffled = list(case.document["rules"])
+    case.random.shuffle(shuffled)
+    other = build(with_rules(case.document, shuffled))
+    for question in case.questions:
+        one, two = case.policy.decide(question), other.decide(question)
+        same = (
+            "decision",
+            "observed",
+            "tier",
+            "triggers",
+            "constraints",
+            "owner",
+            "informed",
+            "lane",
+            "handoff",
+        )
+        assert [getattr(one, name) for name in same] == [getattr(two, name) for name in same]
+        assert set(one.matched) == set(two.matched)
+        assert set(one.overridden) == set(two.overridden)
+
+
+def renamed(value: Any, names: dict[str, str]) -> Any:
+    if isinstance(value, list | tuple):
+        return [renamed(each, names) for each in value]
+    return names.get(value, value)
+
+
+@LAWS
+@given(cases(asked=4))
+def test_renaming_rules_changes_nothing_but_names(case: Case) -> None:
+    ids = [rule["id"] for rule in case.document["rules"]]
+    names = dict(zip(ids, case.random.sample(["zz", "a9", "Mid.dle", "0", "x-1"], len(ids)), strict=True))
+    rules = copy.deepcopy(case.document["rules"])
+    for rule in rules:
+        rule["id"] = names[rule["id"]]
+        if "overrides" in rule:
+            rule["overrides"] = renamed(rule["overrides"], names)
+    other = build(with_rules(case.document, rules))
+    for question in case.questions:
+        one, two = case.policy.decide(question).to_json(), other.decide(question).to_json()
+        for verdict in (one, two):
+            del verdict["snapshot"]
+        for key in ("rule", "matched", "overridden"):
+            one[key] = renamed(one[key], names)
+        for verdict in (one, two):
+            verdict["overridden"] = set(verdict["overridden"])
+        assert one == two
+
+
+# --- 3 and 4: what an agent reports -----------------------------------------------------------------------
+
+CORRUPT: list[Any] = [
+    None,
+    "NaN",
+    "1",
+    float("nan"),
+    Decimal("NaN"),
+    Decimal(2),
+    -1,
+    True,
+    [],
+    Decimal("1e400"),
+]
+
+
+def reporting(question: Question, confidence: Any) -> Question:
+    return replace(question, signals=replace(question.signals, confidence=confidence))
+
+
+@LAWS
+@given(cases(asked=3))
+def test_no_reported_signal_loosens_what_the_best_ones_give(case: Case) -> None:
+    decide = case.policy.decide
+    for question in case.questions:
+        best = decide(reporting(question, Decimal(1)))
+        worst = decide(reporting(question, None))
+        for share in at_random.SHARES:
+            actual = decide(reporting(question, share))
+            assert no_looser(actual, best)
+            assert no_looser(worst, actual)
+            if not (best.overridden or actual.overridden):
+                assert no_longer(actual, best)
+                assert no_longer(worst, actual)
+
+
+@LAWS
+@given(cases(asked=3))
+def test_removing_or_corrupting_a_reported_signal_loosens_nothing(case: Case) -> None:
+    for question in case.questions:
+        intact = case.policy.decide(reporting(question, case.random.choice(at_random.SHARES)))
+        for value in CORRUPT:
+            assert no_looser(case.policy.decide(reporting(question, value)), intact)
+
+
+def without_doubt(document: Json) -> Json:
+    """The same policy, had nobody thought of asking agents how sure they are."""
+    found = copy.deepcopy(document)
+    found["triggers"].pop("confidence", None)
+    for entry in found["actions"].values():
+        entry["raise_to"] = [r for r in entry.get("raise_to", ()) if "signals.confidence" not in r["when"]]
+        if not entry["raise_to"]:
+            del entry["raise_to"]
+    found["rules"] = [rule for rule in found["rules"] if not at_random.reads_doubt(rule)]
+    left = {rule["id"] for rule in found["rules"]}
+    for rule in found["rules"]:
+        if "overrides" in rule:
+            rule["overrides"] = [other for other in rule["overrides"] if other in left]
+            if not rule["overrides"]:
+                del rule["overrides"]
+    return found
+
+
+@LAWS
+@given(cases(asked=3))
+def test_confidence_at_its_best_buys_nothing_that_a_policy_without_it_would_not_give(case: Case) -> None:
+    deaf = build(without_doubt(case.document))
+    for question in case.questions:
+        assert no_looser(case.policy.decide(reporting(question, Decimal(1))), deaf.decide(question))
+
+
+# --- 6: the same inputs, the same bytes -------------------------------------------------------------------
+
+BATCH = 2_000 if LONG else 200
+
+
+def digests(seed: int) -> list[str]:
+    """What a batch of random questions is answered, byte for byte.
+
+    Each policy was asked before, in another order every time, so that what it remembers differs.
+    """
+    r, found = Random(seed), []
+    order = Random()
+    for _ in range(BATCH):
+        document = at_random.document(r)
+        asked = [at_random.question(r) for _ in range(4)]
+        policy = build(document)
+        for question in order.sample(asked, len(asked)):
+            policy.decide(question)
+        found += [hashlib.sha256(policy.decide(question).canonical()).hexdigest() for question in asked]
+    return found
+
+
+def test_two_processes_answer_the_same_questions_with_the_same_bytes() -> None:
+    seed = Random().randrange(2**32)
+    elsewhere = subprocess.run(
+        [sys.executable, "-c", f"from test_policy_laws import digests; print(*digests({seed}))"],
+        env={
+            **os.environ,
+            "PYTHONHASHSEED": str(seed),
+            "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path]),
+        },
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert elsewhere.stdout.split() == digests(seed), f"seed {seed}"
+
+
+# --- 7: what is certain -----------------------------------------------------------------------------------
+
+
+@LAWS
+@given(cases(asked=4))
+def test_tier_four_never_runs_and_nothing_runs_that_nobody_named(case: Case) -> None:
+    policy = case.policy
+    for question in case.questions:
+        verdict = policy.decide(question)
+        assert verdict.tier is not Tier.IRREVERSIBLE or said(verdict).restrictive
+        assert verdict.tier is not None or said(verdict).restrictive or policy.knows(question.topic)
+        stopped = policy.decide(replace(question, stopped="ks_everything"))
+        assert (stopped.decision, stopped.rule) == (Decision.DENY, "kill-switch:ks_everything")
+
+
+@LAWS
+@given(cases(asked=4))
+def test_silence_approves_only_what_rules_alone_ask_about_on_the_lower_tiers(case: Case) -> None:
+    for question in case.questions:
+        verdict = case.policy.decide(question)
+        if verdict.lane is not None and verdict.lane.on_timeout is OnTimeout.ALLOW:
+            assert verdict.tier in (Tier.READ_ONLY, Tier.REVERSIBLE)
+            assert not any(":" in name for name in verdict.matched)
+
+
+@LAWS
+@given(cases(asked=4))
+def test_the_canonical_form_the_explanation_and_the_fast_path_decide_alike(case: Case) -> None:
+    policy = case.policy
     again = Policy.from_canonical(policy.canonical())
     assert again.snapshot == policy.snapshot
-    assert again.decide(question) == verdict
-    assert policy.explain(question).verdict == verdict
-    assert tuple(match.rule for match in policy.explain(question).matches) == verdict.matched
+    for question in case.questions:
+        assert policy.decision(question) is policy.decide(question).decision
+        verdict = policy.decide(question)
+        assert again.decide(question) == verdict
+        assert Verdict.from_json(verdict.to_json()) == verdict
+        explained = policy.explain(question)
+        assert explained.verdict == verdict
+        assert tuple(match.rule for match in explained.matches) == verdict.matched
+
+
+@LAWS
+@given(cases(asked=4, modes=["observe"]))
+def test_observe_mode_says_what_enforcing_would_have_done(case: Case) -> None:
+    enforcing = build({**case.document, "mode": "enforce"})
+    for question in case.questions:
+        seen, enforced = case.policy.decide(question), enforcing.decide(question)
+        assert (seen.decision, seen.observed) == (Decision.ALLOW, enforced.decision)
+        assert enforced.observed is None
+        assert (seen.rule, seen.tier, seen.matched) == (enforced.rule, enforced.tier, enforced.matched)
+        assert seen.reason.startswith("Observe mode, not enforced: ")
+
+
+@LAWS
+@given(cases(asked=4))
+def test_an_autonomy_level_loosens_nothing_but_the_default_of_a_tier(case: Case) -> None:
+    unlevelled = build({key: value for key, value in case.document.items() if key != "autonomy_levels"})
+    for question in case.questions:
+        with_level, without = case.policy.decide(question), unlevelled.decide(question)
+        if without.rule != "default:tier-3":
+            assert said(with_level).severity >= said(without).severity
+
+
+# --- 8: what is missing or garbled ------------------------------------------------------------------------
+
+NO_NUMBER: list[Any] = ["x", "NaN", float("nan"), Decimal("NaN"), True, {}]
+WRONG: dict[str, list[Any]] = {
+    "amount_usd": [None, "NaN", "1e3", float("nan"), Decimal("NaN"), True, [], {}],
+    "sum": [None, "NaN", "1e3", float("nan"), True, [], {}],
+    "kind": [None, {}, Decimal("NaN")],
+    "n": [None, [], *NO_NUMBER[1:]],
+    "flag": [None, 1, "true", [], {}],
+    "items": [None, True, {}, float("nan")],
+    "meta": [None, "x", 5, []],
+    "prior": [None, [], *NO_NUMBER],
+    "vip": [None, 1, "true"],
+    "region": [None, 5, True, []],
+    "recipient": [None, "zzz", 5, ""],
+    "retry_count": [None, -1, *NO_NUMBER],
+    "anomaly_score": [None, -1, 2, *NO_NUMBER],
+    "injection_score": [None, Decimal("-0.1"), 2, *NO_NUMBER],
+    "sentiment": [None, -2, 2, *NO_NUMBER],
+    "affected_users": [-1, *NO_NUMBER],  # None is an answer: nobody counted
+    "deadline_sec": NO_NUMBER,  # None is an answer: nothing was promised
+    "first_time_action": [None, 0, "x"],
+    "first_time_recipient": [None, 0, "x"],
+    "duplicate_of": [None, 5, True],
+}
+"""What no input of that name can be."""
+
+
+def damaged(r: Random, values: dict[str, Any], *, kept: frozenset[str] = frozenset()) -> dict[str, Any]:
+    """The values without some, and with nonsense for others; those `kept` are not left out."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        fate = r.choice(["keep", "keep", "drop", "garble"])
+        if fate == "keep":
+            found[name] = value
+        elif fate == "garble" or name in kept:
+            found[name] = r.choice(WRONG[name])
+    return found
+
+
+@LAWS
+@given(cases(asked=3, full=True, presence=False))
+def test_nothing_that_is_missing_or_garbled_loosens_anything(case: Case) -> None:
+    r, policy = case.random, case.policy
+    for question in case.questions:
+        entry = policy.entry(question.topic)
+        undeclared = entry is None or entry.args is None
+        signals = {name: getattr(question.signals, name) for name in at_random.OBSERVED}
+        for name in r.sample(sorted(signals), r.randint(0, 3)):
+            signals[name] = r.choice(WRONG[name])
+        all_off = set(case.document.get("invariants", {}).get("disabled", ())) == set(at_random.INVARIANTS)
+        less = replace(
+            question,
+            # Where nobody declared arguments, one that is not there moves no money.
+            args=damaged(r, dict(question.args), kept=frozenset({"amount_usd"} if undeclared else ())),
+            signals=Signals(confidence=Decimal(1), **signals),
+            facts=damaged(r, dict(question.facts)),
+            provenance=damaged(r, dict(question.provenance)),
+            # Unknown tags are none for built-in invariants: those read what people declared.
+            tags=None if all_off and r.random() < 0.5 else question.tags,
+        )
+        whole, partial = policy.decide(question), policy.decide(less)
+        assert no_looser(partial, whole), less
+        if not whole.overridden:
+            assert no_longer(partial, whole), less
+
+
+@LAWS
+@given(st.sampled_from(at_random.TOPICS), cases(asked=1, full=True))
+def test_a_policy_that_says_nothing_about_a_topic_asks_or_denies(topic: str, case: Case) -> None:
+    silent = {**case.document, "actions": {}, "rules": [], "autonomy_levels": {}}
+    verdict = build(silent).decide(replace(case.questions[0], topic=topic, tier=None))
+    assert said(verdict).restrictive

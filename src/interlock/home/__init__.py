@@ -7,6 +7,7 @@
 3. Nothing starts in the background here: the publisher and the dispatcher run where `serve` runs them.
 """
 
-from interlock.home.home import Home, read_policy
+from interlock.home.home import Home
+from interlock.home.policies import read_policy, read_sources, read_tests
 
-__all__ = ["Home", "read_policy"]
+__all__ = ["Home", "read_policy", "read_sources", "read_tests"]

@@ -19,37 +19,12 @@ from interlock.home.publisher import Publisher
 from interlock.identity import Keyring, Roster
 from interlock.journal import Clock, Journal
 from interlock.model.actions import ExecutorKind
-from interlock.model.errors import HomeUnusable, PolicyError, RecoveryRequired
+from interlock.model.errors import HomeUnusable, RecoveryRequired
 from interlock.model.ids import new_id
-from interlock.policy import Policy, parse
+from interlock.policy import Policy
 
 NAME = ".interlock"
-MAX_POLICY_BYTES = 1 << 20
 _CREDENTIAL = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}", re.ASCII)
-
-
-def read_policy(path: Path) -> Policy:
-    """Load a policy from a YAML file, or from every ``*.yaml`` and ``*.yml`` of a directory.
-
-    Raises:
-        PolicyError: it does not load; nothing changes.
-    """
-    files = sorted(f for f in path.iterdir() if f.suffix in (".yaml", ".yml")) if path.is_dir() else [path]
-    if not files:
-        raise PolicyError(f"{path} holds no .yaml file.", fix="Name a policy file.")
-    sources = {}
-    for file in files:
-        try:
-            if file.stat().st_size > MAX_POLICY_BYTES:
-                raise PolicyError(f"{file} is larger than {MAX_POLICY_BYTES} bytes.")
-            sources[str(file)] = file.read_bytes().decode("utf-8")
-        except FileNotFoundError:
-            raise PolicyError(f"There is no policy file {file}.", fix="Name an existing file.") from None
-        except UnicodeDecodeError as error:
-            raise PolicyError(f"{file} is not UTF-8 at byte {error.start}.") from None
-        except OSError as error:
-            raise PolicyError(f"{file} cannot be read: {error.strerror}.") from None
-    return parse(sources)
 
 
 class Home:

@@ -68,8 +68,13 @@ class Signals:
     """Inputs beside the arguments. Observed ones always have a value, the baseline; reported ones may lack.
 
     Attributes:
-        confidence: reported by the agent, 0 to 1; None when it reported none.
-        retry_count, anomaly_score, affected_users, first_time_action: observed by trusted code.
+        confidence: reported by the agent, 0 to 1; None when it reported none. All others are observed by
+            trusted code.
+        anomaly_score, injection_score: suspicion, 0 to 1.
+        sentiment: of the person the agent talks to, -1 (angry) to 1.
+        affected_users: None where nobody counted.
+        deadline_sec: seconds left of what was promised; None where nothing was.
+        duplicate_of: id of an equal action that is open or ran recently.
     """
 
     confidence: Decimal | None = None
@@ -77,6 +82,11 @@ class Signals:
     anomaly_score: Decimal = Decimal(0)
     affected_users: int | None = None
     first_time_action: bool = False
+    first_time_recipient: bool = False
+    sentiment: Decimal = Decimal(0)
+    injection_score: Decimal = Decimal(0)
+    deadline_sec: int | None = None
+    duplicate_of: str | None = None
 
     def to_json(self) -> dict[str, Json]:
         return {
@@ -85,17 +95,21 @@ class Signals:
             "anomaly_score": str(self.anomaly_score),
             "affected_users": self.affected_users,
             "first_time_action": self.first_time_action,
+            "first_time_recipient": self.first_time_recipient,
+            "sentiment": str(self.sentiment),
+            "injection_score": str(self.injection_score),
+            "deadline_sec": self.deadline_sec,
+            "duplicate_of": self.duplicate_of,
         }
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Signals:
-        confidence = value["confidence"]
+        exact = ("confidence", "anomaly_score", "sentiment", "injection_score")
         return cls(
-            None if confidence is None else Decimal(confidence),
-            value["retry_count"],
-            Decimal(value["anomaly_score"]),
-            value["affected_users"],
-            value["first_time_action"],
+            **{
+                name: Decimal(found) if name in exact and found is not None else found
+                for name, found in value.items()
+            }
         )
 
 

@@ -65,11 +65,32 @@ class Trigger(StrEnum):
     ANOMALY = "anomaly"
 
 
-class OnTimeout(StrEnum):
-    """What the end of a lane's window does."""
+class Handoff(StrEnum):
+    """How an escalated action is handed to people, from the mildest to the strictest."""
 
+    ASYNC_REVIEW = "async_review"
+    APPROVAL = "approval"
+    PRIORITY_ESCALATION = "priority_escalation"
+    MANDATORY_APPROVAL = "mandatory_approval"
+    HUMAN_TAKEOVER = "human_takeover"
+    SESSION_BLOCK = "session_block"
+
+
+class OnTimeout(StrEnum):
+    """What the end of a lane's window does, from the mildest to the strictest."""
+
+    ALLOW = "allow"
     ESCALATE = "escalate"
     DENY = "deny"
+    KILL_SWITCH = "kill_switch"
+
+    @property
+    def severity(self) -> int:
+        """0 (allow) to 3 (kill_switch)."""
+        return _ENDS[self]
+
+
+_ENDS = {end: rank for rank, end in enumerate(OnTimeout)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +175,8 @@ class Verdict:
     """What the policy decided about one revision of one action.
 
     Attributes:
-        rule: id of the rule that decided, or `default:tier-N`, `default:uncatalogued`, `floor:tier-4`.
+        rule: id of the rule that decided, or of what stands in for one: `default:tier-N`, `level:N`,
+            `default:uncatalogued`, `trigger:…`, `invariant:…`, `floor:tier-4`, `kill-switch:…`.
         tier: 1 to 4, or None for a topic outside the catalogue.
         owner: who is accountable for the answer; never empty.
         lane: set if and only if the decision is `require_approval`.
@@ -162,6 +184,11 @@ class Verdict:
         snapshot: id of the policy that decided, ``v1:…``.
         matched: ids of every rule that matched, strictest first.
         missing: inputs that a restrictive rule needed and did not get.
+        handoff: how the triggers that fired want it handed over; None where none fired or nothing waits.
+        informed: owners of other rules that asked; they are told.
+        overridden: ids of rules that matched and that another rule set aside.
+        level: the autonomy level in force; None where none is.
+        observed: in observe mode, what would have been decided; None where the verdict is enforced.
     """
 
     decision: Decision
@@ -176,6 +203,11 @@ class Verdict:
     tags: tuple[str, ...] = ()
     matched: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
+    handoff: Handoff | None = None
+    informed: tuple[str, ...] = ()
+    overridden: tuple[str, ...] = ()
+    level: int | None = None
+    observed: Decision | None = None
     _bytes: list[bytes] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -183,7 +215,7 @@ class Verdict:
             raise ValueError("a lane belongs to require_approval, and require_approval has one")
         if not self.owner or not self.rule or not self.reason:
             raise ValueError("a verdict names its owner, rule and reason")
-        if self.tier is Tier.IRREVERSIBLE and not self.decision.restrictive:
+        if self.tier is Tier.IRREVERSIBLE and not self.decision.restrictive and self.observed is None:
             raise ValueError("tier 4 never runs without a person")
 
     @property
@@ -222,6 +254,11 @@ class Verdict:
             "tags": list(self.tags),
             "matched": list(self.matched),
             "missing": list(self.missing),
+            "handoff": None if self.handoff is None else self.handoff.value,
+            "informed": list(self.informed),
+            "overridden": list(self.overridden),
+            "level": self.level,
+            "observed": None if self.observed is None else self.observed.value,
         }
 
     @classmethod
@@ -239,4 +276,9 @@ class Verdict:
             tuple(value["tags"]),
             tuple(value["matched"]),
             tuple(value["missing"]),
+            None if value["handoff"] is None else Handoff(value["handoff"]),
+            tuple(value["informed"]),
+            tuple(value["overridden"]),
+            value["level"],
+            None if value["observed"] is None else Decision(value["observed"]),
         )

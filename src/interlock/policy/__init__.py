@@ -17,8 +17,10 @@ from interlock.policy.catalogue import ArgType, CallerExecute, CatalogueEntry, H
 from interlock.policy.decide import Policy, Question
 from interlock.policy.explain import Explanation, Match
 from interlock.policy.load import parse
+from interlock.policy.rules import BASELINE
 
 __all__ = [
+    "BASELINE",
     "ArgType",
     "CallerExecute",
     "CatalogueEntry",

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Literal, TypeAlias
 
+from interlock.model.binding import catalogue_digest
 from interlock.model.canonical import MAX_BYTES, Json, canonical, plain
 from interlock.model.errors import (
     InvalidInput,
@@ -31,9 +32,11 @@ from interlock.model.money import fixed
 from interlock.model.text import visible
 from interlock.model.topics import TopicPattern
 from interlock.model.verdicts import NO_CONSTRAINTS, Constraints, Tier
-from interlock.policy.conditions import Test, declared_decimal
+from interlock.policy.conditions import Test
+from interlock.policy.fields import declared_decimal
 from interlock.policy.findings import nearest
 from interlock.policy.templates import split
+from interlock.policy.trie import Trie
 
 SHOWN = 200
 """Characters of one value that a title shows."""
@@ -176,6 +179,7 @@ class CatalogueEntry:
         execute: None where nobody said how; then only a registered function can run it.
         probe: accepted, not yet enforced.
         undo: topic of the action that takes this one back; `undo_within_sec` after it ran.
+        tags, decimals: `risk_tags`, and the names of the decimal arguments, as sets.
     """
 
     pattern: str
@@ -191,6 +195,13 @@ class CatalogueEntry:
     probe: Json = None
     undo: str | None = None
     undo_within_sec: int | None = None
+    tags: frozenset[str] = field(init=False, compare=False, repr=False)
+    decimals: frozenset[str] = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        decimals = (name for name, declared in (self.args or {}).items() if declared.kind == "decimal")
+        object.__setattr__(self, "tags", frozenset(self.risk_tags))
+        object.__setattr__(self, "decimals", frozenset(decimals))
 
     def check_args(self, args: Mapping[str, Any]) -> dict[str, Json]:
         """The arguments in canonical form (rule 2). Raises subclasses of `InvalidInput`."""
@@ -230,6 +241,13 @@ class CatalogueEntry:
             return None
         amount = declared_decimal(money[0])
         return amount if amount is not None and amount >= 0 else None
+
+    def above(self, args: Mapping[str, Any], thresholds: Mapping[str, Decimal]) -> bool | None:
+        """Whether the amount is above its currency's threshold; None where either is unknown."""
+        money = self.money(args)
+        threshold = None if money is None else thresholds.get(money[1])
+        amount = None if money is None or threshold is None else declared_decimal(money[0])
+        return None if amount is None or threshold is None or amount < 0 else amount > threshold
 
     def render(self, args: Mapping[str, Any], topic: str | None = None) -> str:
         """The title: one line, for a person. Values are cut at `SHOWN` characters.
@@ -333,25 +351,42 @@ def overlap(one: TopicPattern, other: TopicPattern) -> bool:
 
 
 class Catalogue:
-    """The entries of one policy, and the rule of which one speaks for a topic."""
+    """The entries of one policy, and the rule of which one speaks for a topic.
 
-    __slots__ = ("_exact", "_patterns", "entries")
+    Attributes:
+        patterns: those whose key is a pattern, the most specific first (rule 1).
+    """
+
+    __slots__ = ("_digests", "_exact", "_trie", "entries", "patterns")
 
     def __init__(self, entries: Iterable[CatalogueEntry]) -> None:
         parsed = [(TopicPattern.parse(entry.pattern), entry) for entry in entries]
         self.entries = tuple(entry for _, entry in parsed)
         self._exact = {pattern.text: entry for pattern, entry in parsed if pattern.exact}
-        self._patterns = sorted(
-            ((pattern, entry) for pattern, entry in parsed if not pattern.exact),
-            key=lambda pair: specificity(pair[0]),
-            reverse=True,
-        )
+        patterns = [pair for pair in parsed if not pair[0].exact]
+        patterns.sort(key=lambda pair: specificity(pair[0]), reverse=True)
+        self.patterns = tuple(patterns)
+        self._trie = Trie()
+        for rank, (pattern, _) in enumerate(patterns):
+            self._trie.add(pattern, rank)
+        self._digests: dict[str, str] = {}
 
     def entry(self, topic: str) -> CatalogueEntry | None:
+        """The entry that speaks for a topic."""
         found = self._exact.get(topic)
-        if found is not None:
-            return found
-        return next((entry for pattern, entry in self._patterns if pattern.matches(topic)), None)
+        ranks = [*self._trie.find(topic), *self._trie.everywhere] if found is None else ()
+        return self.patterns[min(ranks)][1] if ranks else found
+
+    def exactly(self, topic: str) -> CatalogueEntry | None:
+        """The entry whose key is the topic itself."""
+        return self._exact.get(topic)
+
+    def digest(self, entry: CatalogueEntry) -> str:
+        """Hash of one of these entries, made once."""
+        found = self._digests.get(entry.pattern)
+        if found is None:
+            found = self._digests[entry.pattern] = catalogue_digest(entry.to_json())
+        return found
 
     @property
     def topics(self) -> tuple[str, ...]:

@@ -5,26 +5,35 @@ What arrives here has passed `check`; a condition that cannot be read is a defec
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from interlock.model.topics import TopicPattern
 from interlock.model.verdicts import NO_CONSTRAINTS, Constraints, Decision, Lane, OnTimeout, Tier, Trigger
 from interlock.policy.catalogue import ArgType, CallerExecute, CatalogueEntry, HttpExecute, RaiseTo
-from interlock.policy.conditions import REPORTED, Test, parse_condition
+from interlock.policy.conditions import Test, compile_condition
 from interlock.policy.document import (
     ActionSpec,
     ConstraintsSpec,
+    Document,
     ExecuteSpec,
     IdempotentSpec,
     LaneSpec,
+    LevelRuleSpec,
     MatchSpec,
     RaiseSpec,
     RuleSpec,
 )
-from interlock.policy.rules import Rule, tests_of
+from interlock.policy.fields import REPORTED
+from interlock.policy.levels import Level
+from interlock.policy.rules import Layer, Rule, tests_of
 
 _TRIGGERS = {
     "signals.confidence": Trigger.CONFIDENCE,
     "signals.retry_count": Trigger.FRUSTRATION,
+    "signals.sentiment": Trigger.FRUSTRATION,
+    "signals.deadline_sec": Trigger.SLA,
     "signals.anomaly_score": Trigger.ANOMALY,
+    "signals.injection_score": Trigger.ANOMALY,
 }
 
 
@@ -52,27 +61,66 @@ def compile_entry(pattern: str, spec: ActionSpec) -> CatalogueEntry:
     )
 
 
-def compile_rule(rule_id: str, index: int, spec: RuleSpec) -> Rule:
+def compile_rules(document: Document) -> tuple[Rule, ...]:
+    """The author's rules, in file order."""
+    return tuple(
+        compile_rule(document.rule_id(index), index, spec, document.lanes)
+        for index, spec in enumerate(document.rules)
+    )
+
+
+def compile_rule(rule_id: str, index: int, spec: RuleSpec, lanes: Mapping[str, LaneSpec]) -> Rule:
+    lane = lanes[spec.lane] if isinstance(spec.lane, str) else spec.lane
+    return _rule(
+        rule_id,
+        index,
+        spec,
+        owner=spec.owner,
+        lane=None if lane is None else Lane(lane.window, OnTimeout(lane.on_timeout), lane.valid),
+        overrides=frozenset(spec.overrides or ()),
+    )
+
+
+def compile_levels(document: Document) -> tuple[Level, ...]:
+    """The autonomy levels, from the lowest."""
+    levels = []
+    for key, spec in sorted(document.autonomy_levels.items()):
+        number = int(key.removeprefix("level_"))
+        rules = (
+            _rule(f"level:{number}", index, rule, layer=Layer.BASE) for index, rule in enumerate(spec.rules)
+        )
+        levels.append(Level(number, spec.name or key, tuple(rules)))
+    return tuple(levels)
+
+
+def _rule(
+    rule_id: str,
+    index: int,
+    spec: RuleSpec | LevelRuleSpec,
+    *,
+    owner: str | None = None,
+    lane: Lane | None = None,
+    overrides: frozenset[str] = frozenset(),
+    layer: Layer = Layer.RULE,
+) -> Rule:
     match = spec.match or MatchSpec()
-    tests = (*tests_of(match), *_compile(spec.when))
+    tests = (*tests_of(match), *(compile_condition(spec.when) if spec.when else ()))
     decision = Decision(spec.decision)
-    constraints = compile_constraints(spec.constraints)
-    triggers = {_TRIGGERS[test.input]: None for test in tests if test.input in _TRIGGERS}
+    read = {reading.name for test in tests for reading in test.readings}
+    triggers = dict.fromkeys(trigger for name, trigger in _TRIGGERS.items() if name in read)
     return Rule(
         id=rule_id,
         index=index,
         patterns=None if match.topics is None else tuple(map(TopicPattern.parse, match.topics)),
         tests=tests,
         decision=decision,
-        restrictive=decision.restrictive,
-        limits=decision is Decision.ALLOW_WITH_CONSTRAINTS
-        or (not decision.restrictive and bool(constraints.named)),
-        reported=any(test.input == REPORTED for test in tests),
         reason=spec.reason,
-        constraints=constraints,
-        owner=spec.owner,
-        lane=_lane(spec.lane),
+        constraints=compile_constraints(spec.constraints),
+        owner=owner,
+        lane=lane,
         triggers=tuple(triggers) if decision.restrictive else (),
+        overrides=overrides,
+        layer=layer,
     )
 
 
@@ -86,12 +134,9 @@ def compile_constraints(spec: ConstraintsSpec | None) -> Constraints:
 
 
 def _raise_to(spec: RaiseSpec) -> RaiseTo:
-    tests = _compile(spec.when)
-    return RaiseTo(Tier(spec.tier), spec.when, tests, any(test.input == REPORTED for test in tests))
-
-
-def _compile(condition: str | None) -> tuple[Test, ...]:
-    return tuple(comparison.compile() for comparison in parse_condition(condition)) if condition else ()
+    tests: tuple[Test, ...] = compile_condition(spec.when)
+    reported = any(reading.name == REPORTED for test in tests for reading in test.readings)
+    return RaiseTo(Tier(spec.tier), spec.when, tests, reported)
 
 
 def _execute(spec: ExecuteSpec | None) -> HttpExecute | CallerExecute | None:
@@ -107,7 +152,3 @@ def _execute(spec: ExecuteSpec | None) -> HttpExecute | CallerExecute | None:
 
 def _retention(spec: IdempotentSpec | None) -> int | None:
     return None if spec is None else spec.retention
-
-
-def _lane(spec: LaneSpec | None) -> Lane | None:
-    return None if spec is None else Lane(spec.window, OnTimeout(spec.on_timeout), spec.valid)

@@ -1,18 +1,21 @@
 """Deciding: one question, one verdict, from reviewed rules alone.
 
-1. The strictest matching decision wins. Among rules of one decision a proved match outranks an unproved
-   one, then the order in the files counts.
-2. Where no rule matched, the tier's default counts: 1 and 2 run, 3 and 4 ask a person. Outside the
-   catalogue the policy's `default_decision` counts, and a rule that permits must name the topic.
+1. The verdict is the strictest of kill switch, rules, level or default, triggers and invariants. Of two that
+   are equally strict the earlier of these is named; among rules a proved match before an unproved one, then
+   the order in the files.
+2. Where no rule that permits counted, the tier's default counts: 1 and 2 run, 3 and 4 ask a person. An
+   autonomy level in force stands in for it on tiers 1 to 3, and caps what rules permit. Outside the catalogue
+   the policy's `default_decision` counts, and only a rule that names the topic permits anything.
 3. Tier 4 never runs without a person: a floor after everything else (promise P3).
-4. What several rules say adds up and never cancels: the tier is the highest, constraints conjoin, triggers
-   unite, the window and the validity are the shortest, and the owner is the one ranked highest.
+4. What several say adds up and never cancels: the tier is the highest, constraints conjoin, triggers unite,
+   the window and the validity are the shortest, and the owner is the one ranked highest. The one exception is
+   stated: a proved rule sets aside those it `overrides`, and the verdict lists them.
 5. A reported signal can only tighten. Nothing permissive reads one, and a missing one counts as its worst
    (promise P1).
-6. A match that is not proved, or that rests on what the agent reported, comes on top of what would be said
-   without it and never in its place: it does not displace a stricter default or a shorter window.
-7. A rule that permits within limits permits only if proved, but its limits hold unless it is refuted: where
+6. A rule that permits within limits permits only if proved, but its limits hold unless it is refuted: where
    the action would run anyway, it runs within them.
+7. `decision` is the decision of `decide` and nothing else, for those who ask millions of times. It stops at
+   the first restriction that counts.
 
 >>> from interlock.policy import Question, parse
 >>> policy = parse({"p.yaml": "interlock: 1\\nactions: {files.read: {tier: 1}, files.wipe: {tier: 4}}\\n"})
@@ -27,6 +30,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Literal
 
 from pydantic import ValidationError
@@ -35,33 +39,34 @@ from interlock.model.actions import Signals
 from interlock.model.binding import catalogue_digest
 from interlock.model.canonical import Json, canonical, parse_json
 from interlock.model.errors import InvalidInput, PolicyError
-from interlock.model.topics import parse_topic
-from interlock.model.verdicts import (
-    DEFAULT_OWNER,
-    NO_CONSTRAINTS,
-    Decision,
-    Lane,
-    OnTimeout,
-    Tier,
-    Trigger,
-    Verdict,
-)
+from interlock.model.verdicts import Decision, Tier, Verdict
+from interlock.policy import builtin
 from interlock.policy.catalogue import Catalogue, CatalogueEntry, undeclared_args
 from interlock.policy.check import check
-from interlock.policy.compiling import compile_entry, compile_rule
-from interlock.policy.conditions import Inputs, conjunction
+from interlock.policy.collecting import collector_waits
+from interlock.policy.combine import Combining, Counted, Seen, set_aside
+from interlock.policy.compiling import compile_entry, compile_levels, compile_rules
+from interlock.policy.conditions import conjunction
 from interlock.policy.document import Document
-from interlock.policy.explain import Explanation, Match, once, shown, why, why_not
+from interlock.policy.explain import Explanation, explained
+from interlock.policy.fields import Inputs
 from interlock.policy.findings import Place, Places, nearest, raise_for
-from interlock.policy.rules import Rule
+from interlock.policy.levels import Level, Outcome, outcome
+from interlock.policy.plans import Ground, Plan, Plans
+from interlock.policy.rules import BASELINE, Rule, at_rest
 
-BASELINE = Signals()
-REMEMBERED_TOPICS = 4_096
 REMEMBERED_VERDICTS = 256
 MAX_CANONICAL = 8 << 20
-_DAY = 86_400
-_NOBODY_HURRIES = Lane(7 * _DAY, OnTimeout.ESCALATE)
-_SILENCE_DENIES = Lane(_DAY, OnTimeout.DENY)
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+def _nothing() -> Mapping[str, Any]:
+    return _NOTHING
+
+
+_TOP = int(Tier.IRREVERSIBLE)
+_ALLOW, _WITHIN, _ASK, _DENY = Decision
+_PERMITS, _DENIES = _WITHIN.severity, _DENY.severity
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +78,10 @@ class Question:
         tags: the trusted registration's, read outside the catalogue only; None where nobody knows them.
         tier: an assumption of `explain` that stands for a catalogue entry; never set for a live action, and
             without effect on a catalogued topic.
+        level: the autonomy level in force for this agent and scope; None where nobody says, which is the
+            lowest that the policy declares.
+        facts, provenance: by name, from trusted code; what is missing is unknown.
+        stopped: id of the kill switch that covers this action.
     """
 
     topic: str
@@ -80,23 +89,10 @@ class Question:
     signals: Signals = BASELINE
     tags: frozenset[str] | None = frozenset()
     tier: Tier | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """What a topic always needs: its entry, and the rules that can match it."""
-
-    entry: CatalogueEntry | None
-    digest: str
-    tags: frozenset[str]
-    rules: tuple[Rule, ...]
-    named: frozenset[str]
-    verdicts: dict[object, Verdict]
-    """Verdicts given so far, by all they depend on: what matched and how, tiers, tags, what was missing."""
-
-
-_Found = tuple[Rule, bool]
-"""A rule that matched, and whether that is proved."""
+    level: int | None = None
+    facts: Mapping[str, Json] = field(default_factory=_nothing)
+    provenance: Mapping[str, str] = field(default_factory=_nothing)
+    stopped: str | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -105,20 +101,31 @@ class Policy:
 
     Attributes:
         snapshot: ``v1:`` and the hex SHA-256 of `canonical`.
+        document: what it was compiled from.
+        mode: `observe` records what would have been decided and stops nothing but for a kill switch.
         people: whether more than one person decides (`solo` marks every decision as such).
         warnings: what loaded although somebody should look at it.
+        rules: the author's, in file order.
+        triggers, invariants: the built-in ones that are on.
+        unindexed: how many rules are asked about every topic.
     """
 
     snapshot: str
+    document: Document = field(repr=False)
     name: str
+    mode: Literal["enforce", "observe"]
     people: Literal["team", "solo"]
     warnings: tuple[str, ...]
     catalogue: Catalogue
     rules: tuple[Rule, ...]
+    triggers: tuple[Rule, ...]
+    invariants: tuple[Rule, ...]
+    levels: tuple[Level, ...]
     default_decision: Decision
     owners: tuple[str, ...]
+    _plans: Plans = field(repr=False)
+    _combining: Combining = field(repr=False)
     _canonical: bytes = field(repr=False)
-    _plans: dict[str, _Plan] = field(default_factory=dict, repr=False)
 
     # --- from and to documents
 
@@ -128,18 +135,26 @@ class Policy:
         findings, warnings = check(document, places)
         raise_for(findings)
         data = canonical(document.normal())
+        snapshot = "v1:" + hashlib.sha256(data).hexdigest()
+        rules = compile_rules(document)
+        triggers, invariants = builtin.triggers(document.triggers), builtin.invariants(document.invariants)
+        catalogue = Catalogue(compile_entry(key, spec) for key, spec in sorted(document.actions.items()))
         return cls(
-            snapshot="v1:" + hashlib.sha256(data).hexdigest(),
+            snapshot=snapshot,
+            document=document,
             name=document.name,
+            mode=document.mode,
             people=document.people,
             warnings=tuple(warnings),
-            catalogue=Catalogue(compile_entry(key, spec) for key, spec in sorted(document.actions.items())),
-            rules=tuple(
-                compile_rule(document.rule_id(index), index, spec)
-                for index, spec in enumerate(document.rules)
-            ),
+            catalogue=catalogue,
+            rules=rules,
+            triggers=triggers,
+            invariants=invariants,
+            levels=compile_levels(document),
             default_decision=Decision(document.default_decision),
             owners=document.owners,
+            _plans=Plans(catalogue, (*rules, *triggers, *invariants)),
+            _combining=Combining.of(document, snapshot),
             _canonical=data,
         )
 
@@ -156,7 +171,9 @@ class Policy:
         """
         places = Places(Place("canonical form", 1, 1))
         try:
-            policy = cls.build(Document.model_validate(parse_json(data, max_bytes=MAX_CANONICAL)), places)
+            with collector_waits():
+                document = Document.model_validate(parse_json(data, max_bytes=MAX_CANONICAL))
+                policy = cls.build(document, places)
         except (InvalidInput, ValidationError) as error:
             raise PolicyError("the stored form of the policy cannot be read") from error
         if policy.canonical() != data:
@@ -167,16 +184,17 @@ class Policy:
 
     def entry(self, topic: str) -> CatalogueEntry | None:
         """What people reviewed about a topic; None outside the catalogue. Raises `BadTopic`."""
-        return self._plan(topic).entry
+        return self._plans.entry(topic)
 
     def entry_digest(self, topic: str) -> str:
         """Hash of what people reviewed about a topic, as the review hash covers it. Raises `BadTopic`."""
-        return self._plan(topic).digest
+        entry = self._plans.entry(topic)
+        return _UNCATALOGUED if entry is None else self.catalogue.digest(entry)
 
     def knows(self, topic: str) -> bool:
         """Whether the topic is catalogued, or named by a rule; ``*`` and a final ``**`` name none."""
-        plan = self._plan(topic)
-        return plan.entry is not None or bool(plan.named)
+        plan = self._plans.of(topic, None)
+        return plan.ground.entry is not None or bool(plan.named)
 
     def suggest(self, topic: str) -> str | None:
         """The known topic that this one was probably meant to be."""
@@ -192,189 +210,167 @@ class Policy:
         entry = self.entry(topic)
         return undeclared_args(args) if entry is None else entry.check_args(args)
 
+    @property
+    def unindexed(self) -> int:
+        """How many rules are asked about every topic."""
+        return self._plans.unindexed
+
     # --- deciding
 
     def decide(self, question: Question) -> Verdict:
         """The verdict. Pure: the same question and policy give the same verdict."""
-        plan = self._plan(question.topic)
-        inputs, missing = _inputs(plan, question)
-        found: list[_Found] = []
-        limiting: list[_Found] = []
-        for rule in plan.rules:
-            truth = conjunction(rule.tests, inputs)
-            if truth is False or not (rule.restrictive or inputs.tiers or rule.id in plan.named):
+        plan = self._plans.of(question.topic, question.tags)
+        inputs, missing = _inputs(plan.ground, question)
+        counted: list[Counted] = []
+        limiting: list[Rule] = []
+        for _, _, ask, rule in plan.at_rest if at_rest(question.signals) else plan.rules:
+            truth = True if ask is None else ask(inputs)
+            if truth is False:
                 continue
-            if truth is True or rule.restrictive:
-                found.append((rule, truth is True))
-                if truth is None:
-                    missing += rule.unknown(inputs)
-            elif rule.limits:
-                limiting.append((rule, False))
-        if len(found) > 1:
-            found.sort(key=_strictness)
+            if rule.restrictive:
+                counted.append((rule, truth is True))
+            elif inputs.tiers or rule.id in plan.named:
+                if truth is True:
+                    counted.append((rule, True))
+                elif rule.limits:
+                    limiting.append(rule)
+        settled = any(not rule.restrictive for rule, _ in counted)
+        overridden: tuple[str, ...] = ()
+        if plan.overriding:
+            counted, limiting, overridden = set_aside(counted, limiting)
+        for rule, proved in counted:
+            if not proved:
+                missing += rule.unknown(inputs)
+        level, said = self._level(plan, question.level, inputs)
         basis = (
-            tuple([(rule.index, proved) for rule, proved in found]),
-            tuple([rule.index for rule, _ in limiting]),
+            tuple([(rule.layer, rule.index, proved) for rule, proved in counted]),
+            tuple([rule.index for rule in limiting]),
             inputs.tiers,
-            inputs.tags,
+            level,
+            None if said is None else (tuple([rule.index for rule in said.possible]), said.settled),
+            settled,
+            question.stopped,
+            overridden,
             tuple(missing),
         )
-        verdict = plan.verdicts.get(basis)
+        verdicts = plan.verdicts
+        verdict = verdicts.get(basis)
         if verdict is None:
-            if len(plan.verdicts) >= REMEMBERED_VERDICTS:
-                plan.verdicts.clear()
-            verdict = plan.verdicts[basis] = self._verdict(plan, inputs, found, limiting, missing)
+            if len(verdicts) >= REMEMBERED_VERDICTS:
+                verdicts.clear()
+            seen = Seen(
+                inputs,
+                counted,
+                limiting,
+                settled,
+                overridden,
+                level,
+                said,
+                question.stopped,
+                tuple(missing),
+            )
+            verdict = verdicts[basis] = self._combining.verdict(seen)
         return verdict
+
+    def decision(self, question: Question) -> Decision:
+        """What `decide` decides, without the verdict around it."""
+        plan = self._plans.of(question.topic, question.tags)
+        if plan.overriding or question.stopped is not None or self.mode == "observe":
+            return self.decide(question).decision
+        inputs = _inputs(plan.ground, question)[0]
+        tiers, named = inputs.tiers, plan.named
+        level = self._level(plan, question.level, inputs)[1] if self.levels else None
+        says = None if level is None else level.rule.decision
+        if says is _DENY:
+            return _DENY
+        asks, settled, limited = says is _ASK, False, False
+        signals = question.signals
+        for _, strict, ask, rule in plan.at_rest if signals is BASELINE or at_rest(signals) else plan.rules:
+            if strict > _PERMITS:
+                if asks and strict < _DENIES:
+                    continue
+                if ask is None or ask(inputs) is not False:
+                    if strict == _DENIES or tiers or self.default_decision is not _DENY:
+                        return _DENY if strict == _DENIES else _ASK
+                    asks = True
+            elif asks and (tiers or settled):
+                break
+            elif tiers or rule.id in named:
+                truth = True if ask is None else ask(inputs)
+                if truth is True:
+                    settled = True
+                    limited = limited or strict == _PERMITS
+                elif truth is None:
+                    limited = limited or rule.limits
+        if not tiers:
+            return self.default_decision if not settled else _ASK if asks else _WITHIN if limited else _ALLOW
+        if asks or tiers[-1] == _TOP:
+            return _ASK
+        if not settled and not (level is not None and level.settled) and tiers[-1] >= Tier.EXTERNAL:
+            return _ASK
+        return _WITHIN if limited or says is _WITHIN else _ALLOW
 
     def explain(self, question: Question) -> Explanation:
         """The same verdict as `decide`, with every rule that was asked and what it read."""
-        plan = self._plan(question.topic)
-        inputs, _ = _inputs(plan, question)
-        verdict = self.decide(question)
-        truths = {rule.id: (rule, conjunction(rule.tests, inputs)) for rule in plan.rules}
-        matching = [truths.pop(rule_id) for rule_id in verdict.matched]
-        raised = [test for entry in (plan.entry,) if entry for r in entry.raise_to for test in r.tests]
-        tests = [*raised, *(test for rule in plan.rules for test in rule.tests)]
-        return Explanation(
-            verdict=verdict,
-            matches=tuple(
-                Match(rule.id, rule.decision, truth is True, why(rule, inputs)) for rule, truth in matching
-            ),
-            passed_over=tuple(
-                Match(rule.id, rule.decision, truth is False, why_not(rule, truth, inputs))
-                for rule, truth in truths.values()
-            ),
-            values={test.input: shown(test.read(inputs)) for test in tests},
-            missing=once(test.input for test in tests if test.check(inputs) is None),
-        )
+        ground = self._plans.of(question.topic, question.tags).ground
+        inputs, _ = _inputs(ground, question)
+        return explained(self.decide(question), ground.entry, self.speaking(question.topic)[0], inputs)
 
-    def _plan(self, topic: str) -> _Plan:
-        plan = self._plans.get(topic)
-        if plan is None:
-            entry = self.catalogue.entry(parse_topic(topic))
-            rules = tuple(rule for rule in self.rules if rule.speaks_about(topic))
-            named = frozenset(rule.id for rule in rules if rule.names(topic))
-            digest = catalogue_digest(None if entry is None else entry.to_json())
-            plan = _Plan(entry, digest, frozenset(entry.risk_tags if entry else ()), rules, named, {})
-            if len(self._plans) >= REMEMBERED_TOPICS:
-                self._plans.clear()
-            self._plans[topic] = plan
-        return plan
+    def speaking(self, topic: str) -> tuple[list[Rule], frozenset[str]]:
+        """Every rule that speaks about a topic, built-in ones too, and the ids of those that name it."""
+        return self._plans.about(topic)
 
-    def _verdict(
-        self, plan: _Plan, inputs: Inputs, found: list[_Found], limiting: list[_Found], missing: list[str]
-    ) -> Verdict:
-        tier = Tier(inputs.tiers[-1]) if inputs.tiers else None
-        winner = found[0][0] if found else None
-        if winner is not None:
-            decision, rule, reason = winner.decision, winner.id, winner.reason or _REASONS[winner.decision]
-        if winner is None or not any(map(_settles, found)):
-            default = self._default(tier)
-            if winner is None or default[0].severity > winner.decision.severity:
-                winner, (decision, rule, reason) = None, default
-        if tier is Tier.IRREVERSIBLE and not decision.restrictive:
-            decision, rule, reason = Decision.REQUIRE_APPROVAL, "floor:tier-4", _ALWAYS_A_PERSON
-        if limiting and not decision.restrictive:
-            found = sorted([*found, *limiting], key=_strictness)
-            if decision is Decision.ALLOW:
-                winner = limiting[0][0]
-                decision, rule = Decision.ALLOW_WITH_CONSTRAINTS, winner.id
-                reason = winner.reason or _REASONS[decision]
-        asking = [pair for pair in found if pair[0].decision is Decision.REQUIRE_APPROVAL]
-        triggers = {trigger for r, _ in found for trigger in r.triggers}
-        if tier is Tier.IRREVERSIBLE or rule == "default:tier-3":
-            triggers.add(Trigger.RISK_TIER)
-        constraints = plan.entry.constraints if plan.entry else NO_CONSTRAINTS
-        for matched, _ in found:
-            if matched.constraints is not NO_CONSTRAINTS:
-                constraints = constraints.conjoin(matched.constraints)
-        return Verdict(
-            decision=decision,
-            rule=rule,
-            tier=tier,
-            triggers=tuple(trigger for trigger in Trigger if trigger in triggers) if triggers else (),
-            constraints=constraints,
-            owner=self._owner(asking, winner),
-            lane=_lane(asking, tier) if decision is Decision.REQUIRE_APPROVAL else None,
-            reason=reason,
-            snapshot=self.snapshot,
-            tags=tuple(sorted(inputs.tags or ())),
-            matched=tuple(r.id for r, _ in found),
-            missing=once(missing),
-        )
+    def inputs(self, question: Question) -> Inputs:
+        """What conditions read about a question. Raises `BadTopic`."""
+        return _inputs(self._plans.of(question.topic, question.tags).ground, question)[0]
 
-    def _default(self, tier: Tier | None) -> tuple[Decision, str, str]:
-        if tier is None:
-            held = self.default_decision is Decision.REQUIRE_APPROVAL
-            follows = "a person decides" if held else "it is denied"
-            reason = f"Nobody catalogued this topic, so {follows}"
-            return self.default_decision, "default:uncatalogued", reason
-        decision = Decision.REQUIRE_APPROVAL if tier >= Tier.EXTERNAL else Decision.ALLOW
-        return decision, f"default:tier-{int(tier)}", _TIER_REASONS[tier]
-
-    def _owner(self, asking: list[_Found], winner: Rule | None) -> str:
-        """The highest-ranked owner among the rules that ask; else the deciding rule's; else the default."""
-        named = [(self._rank(rule.owner), rule.index, rule.owner) for rule, _ in asking if rule.owner]
-        owner = min(named)[2] if named else winner.owner if winner else None
-        return owner or DEFAULT_OWNER
-
-    def _rank(self, owner: str) -> int:
-        return self.owners.index(owner) if owner in self.owners else len(self.owners)
+    def _level(self, plan: Plan, asked: int | None, inputs: Inputs) -> tuple[int | None, Outcome | None]:
+        """The level in force, and what it says about this topic, if anything."""
+        if not self.levels:
+            return None, None
+        level = next((level for level in self.levels if level.number == asked), self.levels[0])
+        if plan.levels is None:
+            plan.levels = {}
+        rules = plan.levels.get(level.number)
+        if rules is None:
+            rules = plan.levels[level.number] = level.about(inputs.topic)
+        said = outcome(rules, inputs)
+        if said is not None and not said.rule.restrictive and not inputs.tiers:
+            said = None  # outside the catalogue a level permits nothing
+        return level.number, said
 
 
-_ALWAYS_A_PERSON = "Tier 4 (irreversible or high risk) always needs a person"
-_TIER_REASONS = {
-    Tier.READ_ONLY: "Tier 1 (read-only) runs without a person",
-    Tier.REVERSIBLE: "Tier 2 (reversible) runs and is logged",
-    Tier.EXTERNAL: "Tier 3 (external) waits for a person unless a rule allows it",
-    Tier.IRREVERSIBLE: _ALWAYS_A_PERSON,
-}
-_REASONS = {
-    Decision.ALLOW: "A rule allows this",
-    Decision.ALLOW_WITH_CONSTRAINTS: "A rule allows this within limits",
-    Decision.REQUIRE_APPROVAL: "A rule asks for a person",
-    Decision.DENY: "A rule denies this",
-}
+_UNCATALOGUED = catalogue_digest(None)
 
 
-def _inputs(plan: _Plan, question: Question) -> tuple[Inputs, list[str]]:
+def _inputs(ground: Ground, question: Question) -> tuple[Inputs, list[str]]:
     """What the rules read, and which inputs `raise_to` lacked."""
-    entry = plan.entry
-    if entry is None:
-        assumed = () if question.tier is None else (int(question.tier),)
-        return Inputs(question.args, question.signals, None, question.tags, assumed), []
+    entry = ground.entry
+    tiers = ground.tiers
+    if entry is None and question.tier is not None:
+        tiers = (int(question.tier),)
+    inputs = Inputs(
+        question.topic,
+        question.args,
+        question.signals,
+        entry,
+        ground.tags,
+        tiers,
+        question.facts,
+        question.provenance,
+        _NOTHING,
+        ground.decimals,
+    )
     missing: list[str] = []
-    base, unsure = int(entry.tier), set[int]()
-    if entry.raise_to:
-        inputs = Inputs(question.args, question.signals, entry, plan.tags)
+    if entry is not None and entry.raise_to:
+        base, unsure = int(entry.tier), set[int]()
+        inputs.tiers = ()
         for raised in entry.raise_to:
             truth = conjunction(raised.tests, inputs)
             if truth is True and not raised.reported:
                 base = max(base, int(raised.tier))
             elif truth is not False:
                 unsure.add(int(raised.tier))
-                missing += [test.input for test in raised.tests if test.check(inputs) is None]
-    tiers = (base, *sorted(tier for tier in unsure if tier > base)) if unsure else (base,)
-    return Inputs(question.args, question.signals, entry, plan.tags, tiers), missing
-
-
-def _strictness(found: _Found) -> tuple[int, bool, int]:
-    rule, proved = found
-    return -rule.decision.severity, not proved, rule.index
-
-
-def _settles(found: _Found) -> bool:
-    """Whether a match may stand in for the default (rule 6)."""
-    rule, proved = found
-    return proved and not rule.reported
-
-
-def _lane(asking: list[_Found], tier: Tier | None) -> Lane:
-    """The shortest window, denial before escalation where two are equal; the shortest validity."""
-    lanes = [rule.lane for rule, _ in asking if rule.lane is not None]
-    if not any(pair[0].lane is not None and _settles(pair) for pair in asking):
-        lanes.append(_SILENCE_DENIES if tier is None or tier is Tier.IRREVERSIBLE else _NOBODY_HURRIES)
-    if len(lanes) == 1:
-        return lanes[0]
-    first = min(lanes, key=lambda lane: (lane.window_sec, lane.on_timeout is not OnTimeout.DENY))
-    return Lane(first.window_sec, first.on_timeout, min(lane.valid_sec for lane in lanes))
+                missing += [name for test in raised.tests for name in test.missing(inputs)]
+        inputs.tiers = (base, *sorted(tier for tier in unsure if tier > base)) if unsure else (base,)
+    return inputs, missing

@@ -1,155 +1,103 @@
-"""The document: what may stand in a policy file, as strict, frozen models.
+"""The document: what may stand in a policy, as strict, frozen models.
 
-1. Unknown keys are errors. Nothing is coerced: ``"100"`` is no number and ``1`` is no boolean.
-2. A list that limits something is never empty; an empty list of topics would match nothing, or everything.
-   The one exception is `network_allowlist`, where empty means: nowhere.
+1. Unknown keys are errors. The keys are those of the published examples this project implements.
+2. Sections whose behaviour comes later are typed all the same, so that a mistake in one is found today;
+   `check` says that they are accepted, not yet enforced.
 3. `normal` is the normalised document as JSON values: shorthands written out, durations in seconds,
    defaults left out. It is itself a policy document, and its canonical bytes are what a snapshot names.
+   The one list that may be empty is `network_allowlist`, where empty means: nowhere.
 
-This module knows shapes. What the parts mean to each other is `check`'s business.
+This module knows shapes (`scalars` the smallest, `matching` the shared, `later` those of later capabilities).
+What the parts mean to each other is `check`'s business.
 """
 
 from __future__ import annotations
 
-import re
 from decimal import Decimal
-from typing import Annotated, Any, Literal, TypeAlias, cast
+from typing import Annotated, Any, Literal, cast
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainSerializer,
-    PlainValidator,
+from pydantic import BeforeValidator, Discriminator, Field
+from pydantic import Tag as Kind
+
+from interlock.model.canonical import Json
+from interlock.policy.later import (
+    AuditSpec,
+    Demotions,
+    EvidenceSpec,
+    FatigueSpec,
+    OutputSpec,
+    PromotionSpec,
+    QueueSpec,
+    WorkflowSpec,
 )
-from pydantic_core import PydanticCustomError
-
-from interlock.model.canonical import Json, plain
-from interlock.model.errors import BadTopic, InvalidInput
-from interlock.model.topics import TopicPattern, parse_topic
+from interlock.policy.matching import ConstraintsSpec as ConstraintsSpec
+from interlock.policy.matching import MatchSpec as MatchSpec
+from interlock.policy.matching import RoutingSpec as RoutingSpec
+from interlock.policy.matching import ScopeSpec as ScopeSpec
+from interlock.policy.matching import Spec as Spec
+from interlock.policy.scalars import (
+    Amount,
+    Condition,
+    Currency,
+    FactKindName,
+    Groups,
+    Id,
+    Ids,
+    InvariantName,
+    LevelName,
+    Pattern,
+    Raw,
+    Role,
+    Tags,
+    Text,
+    Topic,
+    type_shorthand,
+)
+from interlock.policy.scalars import ArgKindName as ArgKindName
+from interlock.policy.scalars import ArgName as ArgName
+from interlock.policy.scalars import Count as Count
+from interlock.policy.scalars import DecisionName as DecisionName
+from interlock.policy.scalars import Duration as Duration
+from interlock.policy.scalars import Group as Group
+from interlock.policy.scalars import HandoffName as HandoffName
+from interlock.policy.scalars import OnTimeoutName as OnTimeoutName
+from interlock.policy.scalars import Sentiment as Sentiment
+from interlock.policy.scalars import Share as Share
+from interlock.policy.scalars import Tag as Tag
+from interlock.policy.scalars import TierNumber as TierNumber
 
 DEFAULT_OWNERS = ("security-approvers", "finance-approvers", "ops-approvers")
-MAX_DURATION_SEC = 366 * 86_400
-_DURATION = re.compile(r"([1-9][0-9]{0,7})([smhd])", re.ASCII)
-_SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
-
-
-class Spec(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
-
-
-# --- leaves -----------------------------------------------------------------------------------------------
-
-
-def _number(value: Any) -> Decimal:
-    if type(value) is not int and type(value) is not Decimal:
-        raise PydanticCustomError("number", "expected a number such as 0.7 or 100, unquoted")
-    try:
-        plain(value)
-    except InvalidInput:
-        raise PydanticCustomError("number", "a number with more digits than a double carries") from None
-    return Decimal(value)
-
-
-def _duration(value: Any) -> int:
-    found = _DURATION.fullmatch(value) if isinstance(value, str) else None
-    seconds = int(found[1]) * _SECONDS[found[2]] if found else 0
-    if not 0 < seconds <= MAX_DURATION_SEC:
-        raise PydanticCustomError(
-            "duration", "expected a duration such as 30s, 15m, 24h or 7d, at most a year"
-        )
-    return seconds
-
-
-def _pattern(text: str) -> str:
-    try:
-        pattern = TopicPattern.parse(text)
-    except BadTopic as error:
-        raise PydanticCustomError("topic", "{why}", {"why": error.detail.partition(": ")[2]}) from None
-    if pattern.names and len(pattern.segments) < 2:
-        raise PydanticCustomError(
-            "topic", "a topic has at least two segments, so {text} never matches", {"text": repr(text)}
-        )
-    return text
-
-
-def _topic(text: str) -> str:
-    try:
-        return parse_topic(text)
-    except BadTopic as error:
-        raise PydanticCustomError("topic", "{why}", {"why": error.detail.partition(": ")[2]}) from None
-
-
-def _shorthand(value: Any) -> Any:
-    return {"type": value} if isinstance(value, str) else value
-
-
-def _raw(value: Any) -> Any:
-    if not isinstance(value, dict):
-        raise PydanticCustomError("mapping", "expected a mapping")
-    try:
-        return plain(value)
-    except InvalidInput as error:
-        raise PydanticCustomError("number", "{why}", {"why": error.detail}) from None
-
-
-Number: TypeAlias = Annotated[
-    Decimal, PlainValidator(_number), PlainSerializer(lambda number: plain(number), return_type=Any)
-]
-Amount: TypeAlias = Annotated[Number, Field(ge=0)]
-Share: TypeAlias = Annotated[Number, Field(ge=0, le=1)]
-Duration: TypeAlias = Annotated[
-    int, PlainValidator(_duration), PlainSerializer(lambda seconds: f"{seconds}s", return_type=str)
-]
-Pattern: TypeAlias = Annotated[str, AfterValidator(_pattern)]
-Topic: TypeAlias = Annotated[str, AfterValidator(_topic)]
-Id: TypeAlias = Annotated[str, Field(max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
-Group: TypeAlias = Annotated[str, Field(max_length=200, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.@+-]*$")]
-Tag: TypeAlias = Annotated[str, Field(max_length=100, pattern=r"^[a-z0-9][a-z0-9_-]*$")]
-ArgName: TypeAlias = Annotated[str, Field(max_length=64, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
-Host: TypeAlias = Annotated[
-    str,
-    Field(max_length=260, pattern=r"^([a-z0-9]([a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(:[1-9][0-9]{0,4})?$"),
-]
-Text: TypeAlias = Annotated[str, Field(min_length=1, max_length=2_000)]
-TierNumber: TypeAlias = Annotated[int, Field(ge=1, le=4)]
-Count: TypeAlias = Annotated[int, Field(ge=0)]
-Patterns: TypeAlias = Annotated[tuple[Pattern, ...], Field(strict=False, min_length=1)]
-Tags: TypeAlias = Annotated[tuple[Tag, ...], Field(strict=False, min_length=1)]
-Role: TypeAlias = Literal[
-    "amount", "recipient", "destination", "credential", "path", "content", "rows", "people", "cursor"
-]
 
 
 # --- the catalogue ----------------------------------------------------------------------------------------
 
 
-class ConstraintsSpec(Spec):
-    max_runtime_sec: Annotated[int, Field(ge=1)] | None = None
-    network_allowlist: Annotated[tuple[Host, ...], Field(strict=False)] | None = None
-    max_amount_usd: Amount | None = None
-
-
 class RaiseSpec(Spec):
+    """A higher tier, unless a condition is proved false."""
+
     tier: TierNumber
-    when: Text
+    when: Condition
 
 
 class ArgSpec(Spec):
-    type: Literal["string", "integer", "number", "boolean", "decimal", "object", "array"]
+    """The declared type of one argument."""
+
+    type: ArgKindName
     optional: bool = False
     scale: Annotated[int, Field(ge=0, le=9)] | None = None
-    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] | None = None
+    currency: Currency | None = None
     max_length: Annotated[int, Field(ge=1)] | None = None
 
 
 class IdempotentSpec(Spec):
+    """How long a repeated key is answered with the first answer."""
+
     retention: Duration
 
 
 class HttpSpec(Spec):
+    """Run by any serving process: one request."""
+
     method: Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
     url: Text
     auth: Id | None = None
@@ -158,25 +106,34 @@ class HttpSpec(Spec):
 
 
 class CallerSpec(Spec):
+    """Run by the process that guards the function."""
+
     idempotent: IdempotentSpec | None = None
 
 
 class ExecuteSpec(Spec):
+    """How an action runs: one of the two."""
+
     http: HttpSpec | None = None
     caller: CallerSpec | None = None
 
 
+_SHORT_ARG = BeforeValidator(type_shorthand, json_schema_input_type=ArgKindName | ArgSpec)
+
+
 class ActionSpec(Spec):
+    """What people reviewed about one topic, or about every topic a pattern matches."""
+
     tier: TierNumber
     raise_to: Annotated[tuple[RaiseSpec, ...], Field(strict=False, min_length=1)] | None = None
     risk_tags: Tags | None = None
-    args: dict[ArgName, Annotated[ArgSpec, BeforeValidator(_shorthand)]] | None = None
+    args: dict[ArgName, Annotated[ArgSpec, _SHORT_ARG]] | None = None
     roles: dict[Role, ArgName] | None = None
     summary: Text | None = None
     worst_case: Text | None = None
     constraints: ConstraintsSpec | None = None
     execute: ExecuteSpec | None = None
-    probe: Annotated[Any, PlainValidator(_raw)] = None
+    probe: Raw = None
     undo: Topic | None = None
     undo_within: Duration | None = None
 
@@ -184,33 +141,140 @@ class ActionSpec(Spec):
 # --- the rules --------------------------------------------------------------------------------------------
 
 
-class MatchSpec(Spec):
-    topics: Patterns | None = None
-    risk_tags: Tags | None = None
-    all_risk_tags: Tags | None = None
-    confidence_below: Share | None = None
-    anomaly_score_above: Share | None = None
-    retry_count_above: Count | None = None
-    amount_usd_above: Amount | None = None
-    affected_users_above: Count | None = None
-    first_time_action: bool | None = None
-
-
 class LaneSpec(Spec):
+    """The time box of a request."""
+
     window: Duration
-    on_timeout: Literal["deny", "escalate"]
+    on_timeout: OnTimeoutName
     valid: Duration = 3_600
+    escalate_to: Groups | None = None
+
+
+def _lane_kind(value: Any) -> str:
+    return "\0name" if isinstance(value, str) else "\0lane"
 
 
 class RuleSpec(Spec):
+    """One rule. Of all that match the strictest decision counts."""
+
     id: Id | None = None
     match: MatchSpec | None = None
-    when: Annotated[str, Field(min_length=1)] | None = None
-    decision: Literal["allow", "allow_with_constraints", "require_approval", "deny"]
+    when: Condition | None = None
+    decision: DecisionName
     reason: Text | None = None
     constraints: ConstraintsSpec | None = None
     owner: Group | None = None
-    lane: LaneSpec | None = None
+    lane: (
+        Annotated[
+            Annotated[Id, Kind("\0name")] | Annotated[LaneSpec, Kind("\0lane")], Discriminator(_lane_kind)
+        ]
+        | None
+    ) = None
+    overrides: Ids | None = None
+    locked: bool = False
+
+
+# --- triggers, invariants, facts --------------------------------------------------------------------------
+
+
+class TriggerSpec(Spec):
+    """A reason to escalate."""
+
+    enabled: bool = True
+    match: ScopeSpec | None = None
+    owner: Group | None = None
+    handoff: HandoffName | None = None
+    context: Ids | None = None
+    metric: Text | None = None
+
+
+class ConfidenceTrigger(TriggerSpec):
+    """The agent's own confidence, less the discount, is below the floor."""
+
+    floor: Share | None = None
+    discount: Share = Decimal(0)
+
+
+class RiskTierTrigger(TriggerSpec):
+    """The action is of one of these tiers."""
+
+    tiers: Annotated[tuple[TierNumber, ...], Field(strict=False, min_length=1)] = (4,)
+
+
+class FrustrationTrigger(TriggerSpec):
+    """The person is frustrated, or the agent has failed repeatedly."""
+
+    sentiment_below: Sentiment = Decimal("-0.5")
+    retry_count_above: Count = 2
+
+
+class SlaTrigger(TriggerSpec):
+    """What was promised is due within this time."""
+
+    within: Duration = 900
+
+
+class IrreversibilityTrigger(TriggerSpec):
+    """A tier-2 action that cannot be taken back within five minutes."""
+
+
+class AnomalyTrigger(TriggerSpec):
+    """The input is anomalous, or looks injected."""
+
+    above: Share = Decimal("0.8")
+    injection_above: Share = Decimal("0.5")
+
+
+class TriggersSpec(Spec):
+    """The six reasons to escalate; what is not said keeps the defaults of the published matrix."""
+
+    confidence: ConfidenceTrigger = ConfidenceTrigger()
+    risk_tier: RiskTierTrigger = RiskTierTrigger()
+    frustration: FrustrationTrigger = FrustrationTrigger()
+    sla: SlaTrigger = SlaTrigger()
+    irreversibility: IrreversibilityTrigger = IrreversibilityTrigger()
+    anomaly: AnomalyTrigger = AnomalyTrigger()
+
+
+class InvariantsSpec(Spec):
+    """What always needs a person, whatever the rules say."""
+
+    disabled: Annotated[tuple[InvariantName, ...], Field(strict=False, min_length=1)] | None = None
+    money_above_usd: Amount = Decimal(100)
+    money_above: dict[Currency, Amount] = Field(default={})
+
+
+class FactSpec(Spec):
+    """Something that trusted code looks up before a decision."""
+
+    type: FactKindName
+    source: Literal["adapter", "probe", "counter"] = "adapter"
+
+
+_SHORT_FACT = BeforeValidator(type_shorthand, json_schema_input_type=FactKindName | FactSpec)
+
+
+# --- autonomy levels --------------------------------------------------------------------------------------
+
+
+class LevelRuleSpec(Spec):
+    """One rule of a level. The first that matches decides."""
+
+    match: MatchSpec | None = None
+    when: Condition | None = None
+    decision: DecisionName
+    reason: Text | None = None
+    constraints: ConstraintsSpec | None = None
+
+
+class LevelSpec(Spec):
+    """What an agent of this level may do on its own."""
+
+    name: Text | None = None
+    rules: Annotated[tuple[LevelRuleSpec, ...], Field(strict=False, min_length=1)]
+
+
+# --- the whole --------------------------------------------------------------------------------------------
 
 
 class Document(Spec):
@@ -218,11 +282,26 @@ class Document(Spec):
 
     interlock: Literal[1]
     name: Annotated[str, Field(min_length=1, max_length=200)] = "policy"
+    mode: Literal["enforce", "observe"] = "enforce"
     people: Literal["team", "solo"] = "team"
     default_decision: Literal["require_approval", "deny"] = "require_approval"
-    owners: Annotated[tuple[Group, ...], Field(strict=False, min_length=1)] = DEFAULT_OWNERS
+    owners: Groups = DEFAULT_OWNERS
+    facts: dict[ArgName, Annotated[FactSpec, _SHORT_FACT]] = Field(default={})
     actions: dict[Pattern, ActionSpec] = Field(default={})
+    lanes: dict[Id, LaneSpec] = Field(default={})
     rules: Annotated[tuple[RuleSpec, ...], Field(strict=False)] = ()
+    triggers: TriggersSpec = TriggersSpec()
+    invariants: InvariantsSpec = InvariantsSpec()
+    autonomy_levels: dict[LevelName, LevelSpec] = Field(default={})
+    promotion_criteria: PromotionSpec | None = None
+    demotion_triggers: Demotions | None = None
+    audit: AuditSpec | None = None
+    output: OutputSpec | None = None
+    approval_queue_policy: QueueSpec | None = None
+    routing: RoutingSpec | None = None
+    fatigue_controls: FatigueSpec | None = None
+    evidence_contract: EvidenceSpec | None = None
+    workflows: dict[Id, WorkflowSpec] = Field(default={})
 
     def rule_id(self, index: int) -> str:
         return self.rules[index].id or f"rules[{index}]"

@@ -5,14 +5,19 @@ Values come from arguments an agent wrote: they are shown with every unseen char
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from interlock.model.text import visible
 from interlock.model.verdicts import Decision, Verdict
-from interlock.policy.conditions import Inputs, Test, Truth
-from interlock.policy.rules import Rule
+from interlock.policy.closures import Truth
+from interlock.policy.conditions import Test
+from interlock.policy.fields import Inputs
+from interlock.policy.rules import Layer, Rule
+
+if TYPE_CHECKING:
+    from interlock.policy.catalogue import CatalogueEntry
 
 SHOWN = 200
 """Characters of one value that an explanation shows."""
@@ -52,17 +57,54 @@ class Explanation:
     missing: tuple[str, ...]
 
 
+def explained(
+    verdict: Verdict, entry: CatalogueEntry | None, rules: Iterable[Rule], inputs: Inputs
+) -> Explanation:
+    """The verdict with every rule that speaks about its topic; built-in ones only where they count."""
+    truths = {rule.id: (rule, rule.truth(inputs)) for rule in rules}
+    matching = [truths.pop(rule_id) for rule_id in verdict.matched]
+    others = sorted(
+        (pair for pair in truths.values() if pair[0].layer is Layer.RULE), key=lambda pair: pair[0].index
+    )
+    aside = _set_aside_by([rule for rule, truth in matching if truth is True])
+    raised = [test for found in (entry,) if found for r in found.raise_to for test in r.tests]
+    tests = [*raised, *(test for rule, _ in (*matching, *others) for test in rule.tests)]
+    return Explanation(
+        verdict=verdict,
+        matches=tuple(
+            Match(rule.id, rule.decision, truth is True, why(rule, inputs)) for rule, truth in matching
+        ),
+        passed_over=tuple(
+            Match(
+                rule.id,
+                rule.decision,
+                truth is False,
+                f"it would match, but {aside[rule.id]} sets it aside"
+                if rule.id in verdict.overridden and rule.id in aside
+                else why_not(rule, truth, inputs),
+            )
+            for rule, truth in others
+        ),
+        values={reading.name: shown(reading.read(inputs)) for test in tests for reading in test.readings},
+        missing=once(name for test in tests for name in test.missing(inputs)),
+    )
+
+
+def _set_aside_by(rules: Iterable[Rule]) -> dict[str, str]:
+    return {other: rule.id for rule in rules for other in rule.overrides}
+
+
 def why(rule: Rule, inputs: Inputs) -> str:
     """Why a rule matched."""
     if not rule.tests:
         return "it speaks about this topic without conditions"
-    return "; ".join(_said(test, inputs) for test in rule.tests)
+    return "; ".join(_said(test, inputs) for test in rule.tests if test.check(inputs) is not False)
 
 
 def _said(test: Test, inputs: Inputs) -> str:
     if test.check(inputs) is None:
-        return f"{test.text} is not refuted, because {test.input} is unknown"
-    return f"{test.text} (it is {shown(test.read(inputs))})"
+        return f"{test.text} is not refuted, because {_names(test.missing(inputs))} unknown"
+    return f"{test.text} ({_values(test, inputs)})" if test.readings else test.text
 
 
 def why_not(rule: Rule, truth: Truth, inputs: Inputs) -> str:
@@ -72,7 +114,19 @@ def why_not(rule: Rule, truth: Truth, inputs: Inputs) -> str:
     if truth is None:
         return f"not proved: {', '.join(once(rule.unknown(inputs)))} unknown"
     refuted = next(test for test in rule.tests if test.check(inputs) is False)
-    return f"{refuted.text} is refuted (it is {shown(refuted.read(inputs))})"
+    return f"{refuted.text} is refuted ({_values(refuted, inputs)})"
+
+
+def _values(test: Test, inputs: Inputs) -> str:
+    """What a test read: "it is 3", or each value by its name where it read several."""
+    found = {reading.name: shown(reading.read(inputs)) or "not there" for reading in test.readings}
+    if len(found) == 1:
+        return f"it is {next(iter(found.values()))}"
+    return ", ".join(f"{name} is {value}" for name, value in found.items())
+
+
+def _names(names: Sequence[str]) -> str:
+    return f"{', '.join(once(names))} {'is' if len(once(names)) == 1 else 'are'}"
 
 
 def shown(value: Any) -> str | None:
@@ -81,6 +135,8 @@ def shown(value: Any) -> str | None:
         return None
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, list | tuple | frozenset | dict):
+        return visible(", ".join(map(str, sorted(map(str, value)))) or "nothing", SHOWN)
     return visible(value if isinstance(value, str) else f"{value}", SHOWN)
 
 

@@ -2,7 +2,8 @@
 
 1. A path is the way to a value in the document: ``("rules", 3, "match", "topics")``. It is looked up in
    `Places`; a path that stands nowhere is reported at the nearest value that holds it.
-2. Loading collects findings and goes on as far as it can, so that an author corrects a file once.
+2. Loading collects findings and goes on as far as it can, so that an author corrects a file once. Of very
+   many, the first `MAX_FINDINGS` are shown and the rest are counted.
 """
 
 from __future__ import annotations
@@ -10,15 +11,21 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from interlock.model.errors import PolicyError
 
 Path: TypeAlias = "tuple[str | int, ...]"
 
+MAX_FINDINGS = 100
+ENOUGH = 1_000
+"""With so many, nothing further is looked for."""
+MAX_SHOWN = 100
+"""Characters of one word or value that a finding repeats."""
+_MANY = 2_000
 
-@dataclass(frozen=True, slots=True)
-class Place:
+
+class Place(NamedTuple):
     """Where something stands. Line and column count from 1."""
 
     file: str
@@ -70,15 +77,34 @@ class Finding:
 
 
 def raise_for(findings: Iterable[Finding]) -> None:
-    """Raise `PolicyError` with all of them in the order a reader meets them, if there are any."""
+    """Raise `PolicyError` with them in the order a reader meets them, if there are any.
+
+    `extra` holds the first `MAX_FINDINGS` as JSON in `findings`, and in `more` how many were left out.
+    """
     ordered = sorted(set(findings), key=lambda f: (f.place.file, f.place.line, f.place.column, f.message))
-    if ordered:
-        raise PolicyError(
-            "\n".join(map(str, ordered)), extra={"findings": [finding.to_json() for finding in ordered]}
-        )
+    if not ordered:
+        return
+    shown, more = ordered[:MAX_FINDINGS], max(len(ordered) - MAX_FINDINGS, 0)
+    lines = [*map(str, shown), *([f"and {more} more"] if more else [])]
+    raise PolicyError(
+        "\n".join(lines), extra={"findings": [finding.to_json() for finding in shown], "more": more}
+    )
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known word that this one was probably meant to be."""
-    found = difflib.get_close_matches(word, sorted(set(known) - {word}), n=1, cutoff=0.6)
+    """The known word that this one was probably meant to be.
+
+    Where very many are known, only those that start alike are compared.
+    """
+    if len(word) > 255:
+        return None
+    words = sorted(set(known) - {word})
+    if len(words) > _MANY:
+        words = [other for other in words if other[:3] == word[:3]][:_MANY]
+    found = difflib.get_close_matches(word, words, n=1, cutoff=0.6)
     return found[0] if found else None
+
+
+def quoted(word: str) -> str:
+    """A word in quotes, cut where it is long."""
+    return repr(word if len(word) <= MAX_SHOWN else f"{word[:MAX_SHOWN]}…")

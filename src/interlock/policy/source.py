@@ -1,4 +1,4 @@
-"""Reading YAML: one text, one tree of plain values, and the place of every key and value.
+"""Reading a file: one text, YAML or JSON, to one tree of plain values and the place of every key and value.
 
 1. A policy is data. Tags, anchors, aliases, merge keys, directives and second documents are refused, so
    nothing can be constructed, expanded or shared, and what a reviewer reads is what is loaded.
@@ -6,10 +6,12 @@
 3. Scalars follow the core schema of YAML 1.2, narrowed to one spelling each: ``true`` and ``false``,
    decimal integers, decimals. Everything else is a string (``on``, ``no``, ``2026-01-01``, ``0x10``,
    ``007``). Numbers with a fraction are `Decimal`, read from their text; NaN and infinities are refused.
-4. Invisible and bidirectional characters are refused: a rule must not read differently from what it says
+4. Invisible characters are refused in keys and values; control and bidirectional characters and unusual line
+   breaks everywhere, comments included: a rule must not read differently from what it says
    ("Trojan Source", Boucher and Anderson, 2021).
-5. A text has at most `MAX_TEXT` characters and `MAX_DEPTH` levels. Parser events are read one by one, and
-   the depth is counted before it is entered.
+5. A text has at most `MAX_TEXT` characters, `MAX_VALUES` values and `MAX_DEPTH` levels. Parser events are
+   read one by one, and both are counted before a value is entered.
+6. A name that ends in ``.json`` is read as JSON (`json_events`); everything after the events is the same.
 """
 
 from __future__ import annotations
@@ -24,14 +26,24 @@ import yaml
 
 from interlock.model.canonical import MAX_INT
 from interlock.model.text import visible
-from interlock.policy.findings import Finding, Path, Place, Places
+from interlock.policy.findings import ENOUGH, MAX_SHOWN, Finding, Path, Place, Places, quoted
+from interlock.policy.json_events import json_events
 
-MAX_TEXT = 1 << 20
+MAX_TEXT = 4 << 20
+MAX_VALUES = 200_000
 MAX_DEPTH = 32
 _NULL = frozenset({"", "~", "null", "Null", "NULL"})
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]*)", re.ASCII)
 _DECIMAL = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]{1,4})?", re.ASCII)
 _NOT_FINITE = re.compile(r"[-+]?\.(inf|nan)", re.ASCII | re.IGNORECASE)
+_MISLEADING = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
+    "\ufeff\ud800-\udfff\ufffe\uffff]|\r(?!\n)"
+)
+"""Controls (line breaks that only YAML 1.1 knows too), bidirectional marks, surrogates, a lone return."""
+
+# Both read YAML 1.1. libyaml is some twenty times faster, and stands in every wheel PyYAML publishes.
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +56,7 @@ class Tree:
 
 
 def read(file: str, text: str, findings: list[Finding]) -> Tree | None:
-    """The tree of one YAML text, or None where it cannot be read; what is wrong is appended to `findings`."""
+    """The tree of one text, or None where it cannot be read; what is wrong is appended to `findings`."""
     start = Place(file, 1, 1)
     if len(text) > MAX_TEXT:
         findings.append(Finding(start, f"{len(text)} characters; at most {MAX_TEXT} are read"))
@@ -52,7 +64,14 @@ def read(file: str, text: str, findings: list[Finding]) -> Tree | None:
     if text.startswith("\ufeff"):
         findings.append(Finding(start, "the text starts with a byte order mark; save it as plain UTF-8"))
         return None
-    reader = _Reader(file, text, findings)
+    misleading = _MISLEADING.search(text)
+    if misleading is not None:
+        place = _place_of(file, text, misleading.start())
+        shown = f"⟨U+{ord(misleading[0]):04X}⟩"
+        findings.append(Finding(place, f"a character that misleads readers or does not belong here: {shown}"))
+        return None
+    as_json = file.endswith(".json")
+    reader = _Reader(file, json_events(text) if as_json else yaml.parse(text, Loader=_LOADER), findings)
     try:
         return Tree(file, reader.document(), reader.places)
     except _Refused as refused:
@@ -60,14 +79,16 @@ def read(file: str, text: str, findings: list[Finding]) -> Tree | None:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = Place(file, mark.line + 1, mark.column + 1) if mark else start
-        findings.append(Finding(place, f"this is not YAML: {error.problem or error.context}"))
+        kind = "JSON" if as_json else "YAML"
+        findings.append(Finding(place, f"this is not {kind}: {error.problem or error.context}"))
     except (ValueError, OverflowError):  # an escape or a directive whose number the YAML library cannot hold
         findings.append(Finding(start, "an escape or a version that is no such thing"))
-    except yaml.reader.ReaderError as error:
-        line = text.count("\n", 0, error.position) + 1
-        column = error.position - text.rfind("\n", 0, error.position)
-        findings.append(Finding(Place(file, line, column), "a character that YAML does not allow"))
     return None
+
+
+def _place_of(file: str, text: str, position: int) -> Place:
+    line = text.count("\n", 0, position) + 1
+    return Place(file, line, position - text.rfind("\n", 0, position))
 
 
 class _Refused(Exception):
@@ -80,11 +101,12 @@ class _Refused(Exception):
 
 
 class _Reader:
-    def __init__(self, file: str, text: str, findings: list[Finding]) -> None:
+    def __init__(self, file: str, events: Iterator[Any], findings: list[Finding]) -> None:
         self.file = file
         self.findings = findings
         self.places = Places(Place(file, 1, 1))
-        self._events: Iterator[Any] = yaml.parse(text, Loader=yaml.SafeLoader)
+        self._events = events
+        self._values = 0
 
     def document(self) -> Any:
         next(self._events)  # the stream's start
@@ -101,55 +123,74 @@ class _Reader:
         return value
 
     def _place(self, event: Any) -> Place:
-        return Place(self.file, event.start_mark.line + 1, event.start_mark.column + 1)
+        mark = event.start_mark
+        return Place(self.file, mark.line + 1, mark.column + 1)
 
-    def _refuse_machinery(self, event: Any) -> None:
-        place = self._place(event)
+    def _machinery(self, event: Any, place: Place) -> _Refused:
+        """What to say of an event that is more than plain data."""
         if isinstance(event, yaml.AliasEvent):
-            raise _Refused(place, f"aliases (*{event.anchor}) are not read; write the value out")
+            name = str(event.anchor)[:MAX_SHOWN]
+            return _Refused(place, f"aliases (*{name}) are not read; write the value out")
         if event.anchor is not None:
-            raise _Refused(place, f"anchors (&{event.anchor}) are not read; write the value out")
-        if event.tag is not None:
-            raise _Refused(place, f"tags ({event.tag}) are not read; a policy is plain data")
+            return _Refused(place, f"anchors (&{event.anchor[:MAX_SHOWN]}) are not read; write the value out")
+        return _Refused(place, f"tags ({str(event.tag)[:MAX_SHOWN]}) are not read; a policy is plain data")
 
     def _value(self, event: Any, path: Path, depth: int) -> Any:
-        self._refuse_machinery(event)
         place = self.places.values[path] = self._place(event)
+        if event.anchor is not None or event.tag is not None:
+            raise self._machinery(event, place)
+        self._values += 1
         if depth > MAX_DEPTH:
             raise _Refused(place, f"nested deeper than {MAX_DEPTH} levels")
-        if isinstance(event, yaml.MappingStartEvent):
+        if self._values > MAX_VALUES:
+            raise _Refused(place, f"more than {MAX_VALUES} values in one file")
+        if len(self.findings) > ENOUGH:
+            raise _Refused(place, "too much is wrong; nothing is read from here on")
+        kind = type(event)
+        if kind is yaml.MappingStartEvent:
             return self._mapping(path, depth)
-        if isinstance(event, yaml.SequenceStartEvent):
+        if kind is yaml.SequenceStartEvent:
             items: list[Any] = []
-            while not isinstance(item := next(self._events), yaml.SequenceEndEvent):
+            for item in self._events:
+                if type(item) is yaml.SequenceEndEvent:
+                    break
                 items.append(self._value(item, (*path, len(items)), depth + 1))
             return items
-        self._refuse_unseen(event.value, place)
-        return event.value if event.style is not None else self._plain(event.value, place)
+        text: str = event.value
+        if not text.isascii() or not text.isprintable():
+            self._refuse_unseen(text, place)
+        return text if event.style else self._plain(text, place)
 
     def _mapping(self, path: Path, depth: int) -> dict[str, Any]:
         value: dict[str, Any] = {}
-        while not isinstance(event := next(self._events), yaml.MappingEndEvent):
-            self._refuse_machinery(event)
+        keys = self.places.keys
+        for event in self._events:
+            if type(event) is yaml.MappingEndEvent:
+                break
             place = self._place(event)
-            if not isinstance(event, yaml.ScalarEvent):
+            if event.anchor is not None or event.tag is not None:
+                raise self._machinery(event, place)
+            if type(event) is not yaml.ScalarEvent:
                 raise _Refused(place, "a key is a plain word, not a list or a mapping")
-            key = event.value
+            key: str = event.value
             if key == "<<":
                 raise _Refused(place, "merge keys (<<) are not read; write the values out")
-            self._refuse_unseen(key, place)
+            if not key.isascii() or not key.isprintable():
+                self._refuse_unseen(key, place)
+            inner = (*path, key)
             if key in value:
-                first = self.places.keys[(*path, key)]
-                message = f"the key {key!r} stands twice, first in line {first.line}"
+                message = f"the key {quoted(key)} stands twice, first in line {keys[inner].line}"
                 self.findings.append(Finding(place, message))
             else:
-                self.places.keys[(*path, key)] = place
-            value[key] = self._value(next(self._events), (*path, key), depth + 1)
+                keys[inner] = place
+            value[key] = self._value(next(self._events), inner, depth + 1)
         return value
 
     def _plain(self, text: str, place: Place) -> Any:
         if text in ("true", "false"):
             return text == "true"
+        if text[:1].isalpha() and text[:1] not in "nN":
+            return text
         problem = None
         if text in _NULL:
             problem = "nothing stands here; write a value or remove the key"
@@ -166,6 +207,7 @@ class _Reader:
         return text
 
     def _refuse_unseen(self, text: str, place: Place) -> None:
-        """Unseen characters and lone surrogates (a double-quoted escape can make either)."""
+        """Unseen characters, also those that an escape in a quoted text makes."""
         if visible(text, len(text)) != text:
-            self.findings.append(Finding(place, f"a character nobody can see: {visible(text, 200)}"))
+            shown = visible(text, MAX_SHOWN)
+            self.findings.append(Finding(place, f"a character nobody can see: {shown}"))

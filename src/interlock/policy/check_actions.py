@@ -1,0 +1,225 @@
+"""Checking the catalogue: names in templates and roles, tiers, addresses, limits, undoing."""
+
+from __future__ import annotations
+
+from interlock.model.topics import TopicPattern
+from interlock.model.verdicts import Tier
+from interlock.policy.builtin import CLEAN_UNDO_SEC
+from interlock.policy.catalogue import CallerExecute, CatalogueEntry, HttpExecute
+from interlock.policy.checking import Report
+from interlock.policy.document import ActionSpec, ArgSpec, HttpSpec, ScopeSpec
+from interlock.policy.findings import Path
+from interlock.policy.reach import Reach
+from interlock.policy.templates import check_address, fields, split
+from interlock.policy.typecheck import only_tightens
+
+_BODY = frozenset({"POST", "PUT", "PATCH"})
+_SCALARS = frozenset({"string", "integer", "number", "boolean", "decimal"})
+
+
+def check_actions(report: Report, reach: Reach) -> None:
+    """Everything about the entries of the catalogue."""
+    trigger = report.document.triggers.irreversibility
+    scope = trigger.match or ScopeSpec()
+    met = reach.matching(scope.topics, scope.risk_tags, scope.all_risk_tags) if trigger.enabled else ()
+    watched = frozenset(entry.pattern for entry in met)
+    for entry, (key, spec) in zip(reach.entries, report.document.actions.items(), strict=True):
+        _Action(report, reach, key, spec, entry).check(watched=key in watched)
+
+
+class _Action:
+    """The checks of one entry. `entry` is compiled without its conditions."""
+
+    def __init__(
+        self, report: Report, reach: Reach, key: str, spec: ActionSpec, entry: CatalogueEntry
+    ) -> None:
+        self.report = report
+        self.reach = reach
+        self.key = key
+        self.spec = spec
+        self.entry = entry
+        self.path: Path = ("actions", key)
+
+    def check(self, *, watched: bool) -> None:
+        """`watched`: by the irreversibility trigger."""
+        self.pattern()
+        self.args()
+        self.roles()
+        self.summary()
+        self.raises()
+        self.execute()
+        self.limits()
+        self.undo()
+        self.money()
+        if watched:
+            self.irreversible()
+
+    def pattern(self) -> None:
+        pattern = TopicPattern.parse(self.key)
+        unnamed = all(segment == "*" for segment in pattern.segments)
+        if unnamed and pattern.open_ended:
+            self.report.add(
+                self.path, f"{self.key!r} would catalogue every topic unseen; name topics", key=True
+            )
+        elif (unnamed or pattern.open_ended) and self.spec.tier < Tier.EXTERNAL:
+            swept = f"every topic of {len(pattern.segments)} segments" if unnamed else "every topic below it"
+            self.report.warn(f"action {self.key}: tier {self.spec.tier} lets {swept} run, also future ones")
+
+    def args(self) -> None:
+        for name, arg in (self.spec.args or {}).items():
+            at: Path = (*self.path, "args", name)
+            if arg.type == "decimal" and arg.scale is None:
+                self.report.add(
+                    at, f"the decimal {name!r} does not say its scale, as in {{type: decimal, scale: 2}}"
+                )
+            for key, owner in (("scale", "decimal"), ("currency", "decimal"), ("max_length", "string")):
+                if getattr(arg, key) is not None and arg.type != owner:
+                    self.report.add(
+                        (*at, key), f"{key!r} belongs to a {owner}; {name!r} is a {arg.type}", key=True
+                    )
+
+    def declared(self, path: Path, name: str, whose: str) -> ArgSpec | None:
+        """The argument of that name; a finding where there is none."""
+        args = self.spec.args or {}
+        arg = args.get(name)
+        if arg is None:
+            guess = self.report.meant(name, args)
+            self.report.add(path, f"{whose} names {name!r}, which is no declared argument", guess)
+        return arg
+
+    def roles(self) -> None:
+        for role, name in (self.spec.roles or {}).items():
+            at: Path = (*self.path, "roles", role)
+            arg = self.declared(at, name, f"the role {role!r}")
+            if arg is None:
+                continue
+            if role == "amount" and (arg.type != "decimal" or arg.currency is None):
+                self.report.add(at, f"the amount {name!r} is a decimal with a currency")
+            if role == "people" and arg.type not in ("integer", "array"):
+                self.report.add(at, f"the people in {name!r} are an integer, or an array that is counted")
+
+    def summary(self) -> None:
+        if self.spec.summary is None:
+            return
+        at: Path = (*self.path, "summary")
+        try:
+            parts = split(self.spec.summary)
+        except ValueError as error:
+            self.report.add(at, f"summary: {error}")
+            return
+        for literal, name in parts:
+            arg = self.declared(at, name, "the summary") if name is not None else None
+            if arg is not None and literal.endswith("$") and arg.currency not in ("USD", None):
+                self.report.add(at, f"a '$' stands before {name!r}, which is in {arg.currency}")
+
+    def raises(self) -> None:
+        for index, raised in enumerate(self.spec.raise_to or ()):
+            at: Path = (*self.path, "raise_to", index)
+            if raised.tier <= self.spec.tier:
+                self.report.add(
+                    (*at, "tier"),
+                    f"tier {raised.tier} is not above the action's own tier {self.spec.tier}",
+                )
+            when: Path = (*at, "when")
+            asked = self.report.condition(when, raised.when, [self.entry], whose=f"action {self.key}")
+            if asked is None:
+                continue
+            if ("tier",) in asked.read:
+                self.report.add(when, "raise_to decides the tier, so its condition cannot read it")
+            for problem in only_tightens(asked.expr):
+                self.report.add(when, problem.message)
+
+    def execute(self) -> None:
+        execute = self.spec.execute
+        if execute is None:
+            return
+        at: Path = (*self.path, "execute")
+        if (execute.http is None) == (execute.caller is None):
+            self.report.add(at, "execute says either http or caller")
+        elif execute.http is not None:
+            self.address((*at, "http", "url"), execute.http)
+
+    def address(self, at: Path, http: HttpSpec) -> None:
+        try:
+            check_address(http.url)
+        except ValueError as error:
+            self.report.add(at, f"url: {error}")
+            return
+        used = fields(http.url)
+        for name in used:
+            arg = self.declared(at, name, "the url")
+            if arg is not None and arg.optional:
+                self.report.add(at, f"the url needs {name!r}, which is optional")
+            if arg is not None and arg.type not in _SCALARS:
+                self.report.add(at, f"the url holds {name!r}, which is an {arg.type}")
+        unsent = sorted(set(self.spec.args or ()) - set(used)) if http.method not in _BODY else []
+        if unsent:
+            self.report.warn(f"action {self.key}: {http.method} does not send {', '.join(unsent)}")
+
+    def limits(self) -> None:
+        at: Path = (*self.path, "constraints")
+        for name in self.entry.constraints.named:
+            missing = unenforced(self.entry, name)
+            if missing and certainly_unenforced(self.entry, name):
+                self.report.add((*at, name), f"nothing enforces {name} here: {missing}", key=True)
+            elif missing:
+                self.report.warn(f"action {self.key}: nothing enforces {name} yet: {missing}")
+        if self.spec.probe is not None:
+            self.report.warn(f"action {self.key}: probe is accepted, not yet enforced")
+
+    def undo(self) -> None:
+        undo = self.spec.undo
+        if self.spec.undo_within is not None and undo is None:
+            self.report.add(
+                (*self.path, "undo_within"),
+                "undo_within says how long, but undo does not say what",
+                key=True,
+            )
+        if undo is not None and self.reach.entry(undo) is None:
+            self.report.warn(f"action {self.key}: undo names {undo}, which nobody catalogued")
+
+    def money(self) -> None:
+        """What the built-in invariant about money cannot read, it holds."""
+        if self.spec.tier == Tier.IRREVERSIBLE or "money" in (self.report.document.invariants.disabled or ()):
+            return
+        known = self.report.document.invariants.money_above
+        role = (self.spec.roles or {}).get("amount")
+        amount = (self.spec.args or {}).get(role) if role else None
+        if role is None and "money" in (self.spec.risk_tags or ()):
+            self.report.warn(
+                f"action {self.key}: it is tagged money and no argument has the role amount, "
+                "so invariant:money holds every call"
+            )
+        elif amount is not None and amount.currency not in (*known, "USD", None):
+            self.report.warn(
+                f"action {self.key}: its amount is in {amount.currency}, for which money_above has no "
+                "threshold, so invariant:money holds every call"
+            )
+
+    def irreversible(self) -> None:
+        """What the irreversibility trigger holds for want of a way back."""
+        tiers = {self.spec.tier, *(raised.tier for raised in self.spec.raise_to or ())}
+        within = self.spec.undo_within if self.spec.undo is not None else None
+        if Tier.REVERSIBLE not in tiers or (within is not None and within <= CLEAN_UNDO_SEC):
+            return
+        self.report.warn(
+            f"action {self.key}: irreversibility asks a person each time it is tier 2, because no undo "
+            "takes it back within 5m"
+        )
+
+
+def unenforced(entry: CatalogueEntry, constraint: str) -> str:
+    """Why nothing enforces a constraint on this entry's topics; empty where something does."""
+    if constraint == "max_amount_usd":
+        role = entry.roles.get("amount")
+        declared = (entry.args or {}).get(role) if role else None
+        if declared is None or declared.currency != "USD":
+            return "it has no amount in USD"
+    elif not isinstance(entry.execute, HttpExecute):
+        return "a function of the caller cannot be held to it" if entry.execute else "it has no executor"
+    return ""
+
+
+def certainly_unenforced(entry: CatalogueEntry, constraint: str) -> bool:
+    """Whether no later capability of an executor could change that."""
+    return constraint == "max_amount_usd" or isinstance(entry.execute, CallerExecute)

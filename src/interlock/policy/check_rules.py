@@ -1,0 +1,301 @@
+"""Checking rules: the author's, and those of autonomy levels, which are the same but for what they may say.
+
+1. What an agent reports may only tighten: confidence is compared with ``<`` and ``<=``, in rules that
+   restrict, and not in one that overrides another or that belongs to a level (promise P1).
+2. A limit that nothing enforces is an error where that is certain, and a warning where it depends on topics
+   nobody catalogued yet: a limit on paper is worse than none.
+3. An override names a rule there is, that is not locked, and never in a circle. Silence approves nothing of
+   tier 3 or 4, and nothing that nobody catalogued.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from interlock.model.topics import TopicPattern
+from interlock.model.verdicts import DEFAULT_OWNER, Decision, Tier
+from interlock.policy.catalogue import CatalogueEntry, overlap
+from interlock.policy.check_actions import certainly_unenforced, unenforced
+from interlock.policy.checking import CONFIDENCE, Asked, Report, around, cycles
+from interlock.policy.compiling import compile_constraints
+from interlock.policy.document import (
+    DEFAULT_OWNERS,
+    LaneSpec,
+    LevelRuleSpec,
+    MatchSpec,
+    RuleSpec,
+)
+from interlock.policy.findings import Path
+from interlock.policy.reach import Reach
+from interlock.policy.typecheck import only_tightens
+
+ONLY_TIGHTEN = "confidence is reported by the agent and may only tighten; a rule that permits cannot read it"
+_IN_LEVEL = "confidence is reported by the agent; a level, which can also permit, cannot read it"
+_IN_OVERRIDE = "confidence is reported by the agent; a rule that sets others aside cannot read it"
+_SCOPE = frozenset({"topics", "risk_tags", "all_risk_tags", "confidence_below"})
+_OBSERVED = {
+    "anomaly_score_above": "anomaly_score",
+    "retry_count_above": "retry_count",
+    "first_time_action": "first_time_action",
+}
+UNENFORCED_ENDS = {
+    "kill_switch": "the request expires and nothing runs, but nothing is stopped",
+    "allow": "the request expires and nothing runs",
+}
+"""What happens instead at the end of a lane's window."""
+
+
+def check_rules(report: Report, reach: Reach) -> None:
+    """Everything about the author's rules."""
+    seen: dict[str, int] = {}
+    for index, spec in enumerate(report.document.rules):
+        rule = _Rule(report, reach, ("rules", index), report.document.rule_id(index), spec)
+        rule.identity(seen)
+        rule.check()
+        rule.lane(spec)
+        rule.owner(spec)
+    _Overrides(report).check()
+    for name, lane in report.document.lanes.items():
+        _lane_warnings(report, f"lane {name}", lane)
+
+
+def check_levels(report: Report, reach: Reach) -> None:
+    """Everything about the rules of autonomy levels."""
+    for level, spec in report.document.autonomy_levels.items():
+        for index, rule in enumerate(spec.rules):
+            path: Path = ("autonomy_levels", level, "rules", index)
+            _Rule(report, reach, path, f"{index + 1} of {level}", rule).check()
+
+
+class _Rule:
+    """The checks of one rule, of the author's or of a level.
+
+    Attributes:
+        name: as warnings call it.
+    """
+
+    def __init__(
+        self, report: Report, reach: Reach, path: Path, name: str, spec: RuleSpec | LevelRuleSpec
+    ) -> None:
+        self.report = report
+        self.reach = reach
+        self.path = path
+        self.name = name
+        self.spec = spec
+        self.match = spec.match or MatchSpec()
+        self.decision = Decision(spec.decision)
+        self.of_level = isinstance(spec, LevelRuleSpec)
+        self.limited = compile_constraints(spec.constraints).named if spec.constraints else ()
+        self.overrides = bool(isinstance(spec, RuleSpec) and spec.overrides)
+        topics = self.match.topics
+        self.patterns = None if topics is None else [TopicPattern.parse(text) for text in topics]
+
+    @cached_property
+    def met(self) -> tuple[CatalogueEntry, ...]:
+        """The entries that the rule may match."""
+        return self.reach.matching(self.match.topics, self.match.risk_tags, self.match.all_risk_tags)
+
+    @cached_property
+    def exactly(self) -> frozenset[str]:
+        """Keys of the entries that speak for a topic which the rule names in full."""
+        named = [pattern.text for pattern in self.patterns or () if pattern.exact]
+        entries = [self.reach.entry(topic) for topic in named]
+        return frozenset(entry.pattern for entry in entries if entry is not None)
+
+    @cached_property
+    def in_the_dark(self) -> bool:
+        """Whether it may match an entry that was left out, so that nothing is certain about its topics."""
+        if self.report.left_out("actions"):
+            return True
+        lost = self.report.lost_patterns
+        return any(
+            pattern is None or self.patterns is None or any(overlap(pattern, one) for one in self.patterns)
+            for pattern in lost
+        )
+
+    def check(self) -> None:
+        spec = self.spec
+        if spec.when is None and (spec.match is None or not spec.match.model_fields_set):
+            self.report.add(
+                self.path, f"{self.called} matches everything; if that is meant, say topics: ['*']"
+            )
+        if self.match.confidence_below is not None:
+            self.reported((*self.path, "match", "confidence_below"), key=True)
+        asked = self.condition()
+        self.limits()
+        self.warnings(asked)
+
+    @property
+    def called(self) -> str:
+        return "the rule" if self.of_level else f"rule {self.name!r}"
+
+    def reported(self, path: Path, *, key: bool = False) -> None:
+        """What is said of a rule that reads confidence, if it must not."""
+        if self.of_level:
+            self.report.add(path, _IN_LEVEL, key=key)
+        elif not self.decision.restrictive:
+            self.report.add(path, ONLY_TIGHTEN, key=key)
+        elif self.overrides:
+            self.report.add(path, _IN_OVERRIDE, key=key)
+
+    def condition(self) -> Asked | None:
+        if self.spec.when is None:
+            return None
+        path: Path = (*self.path, "when")
+        entries = () if self.in_the_dark else self.met
+        asked = self.report.condition(path, self.spec.when, entries, whose=f"rule {self.name}")
+        if asked is None:
+            return None
+        if asked.reported:
+            self.reported(path)
+            for problem in only_tightens(asked.expr) if self.decision.restrictive else ():
+                self.report.add(path, problem.message)
+        for steps in () if self.met else asked.read:
+            if steps[0] == "args":
+                self.report.warn(f"rule {self.name}: no catalogued topic declares {'.'.join(steps)}")
+        return asked
+
+    def limits(self) -> None:
+        for name in self.limited:
+            if self.in_the_dark:
+                continue
+            for entry in self.met:
+                missing = unenforced(entry, name)
+                if missing and entry.pattern in self.exactly and certainly_unenforced(entry, name):
+                    at: Path = (*self.path, "constraints", name)
+                    self.report.add(at, f"nothing enforces {name} for {entry.pattern}: {missing}", key=True)
+                elif missing:
+                    self.report.warn(
+                        f"rule {self.name}: nothing enforces {name} for {entry.pattern}: {missing}"
+                    )
+            if not self.met:
+                self.report.warn(f"rule {self.name}: {name} has no executor yet; no catalogued topic matches")
+
+    def warnings(self, asked: Asked | None) -> None:
+        report, name = self.report, self.name
+        for key, signal in _OBSERVED.items():
+            if getattr(self.match, key) is not None:
+                report.not_observed(f"rule {name}", signal)
+        if self.decision is Decision.ALLOW_WITH_CONSTRAINTS and not self.limited:
+            bare = [entry for entry in self.met if not entry.constraints.named]
+            if bare or not self.met:
+                report.warn(f"rule {name}: allow_with_constraints ends up without constraints")
+        if not self.decision.restrictive:
+            for entry in self.met if self.exactly else ():
+                if entry.pattern in self.exactly and entry.tier is Tier.IRREVERSIBLE:
+                    report.warn(f"rule {name}: {entry.pattern} is tier 4; a person is asked all the same")
+        elif not self.of_level and self.only_confidence(asked):
+            report.warn(
+                f"rule {name}: restricts everything it covers for an agent that reports no confidence"
+            )
+
+    def only_confidence(self, asked: Asked | None) -> bool:
+        """Whether the agent's own confidence is all that the rule asks about a topic it covers."""
+        if self.match.confidence_below is None and not (asked and asked.reported):
+            return False
+        matched = {key for key, value in self.match if value is not None}
+        return matched <= _SCOPE and (asked is None or set(asked.read) == {CONFIDENCE})
+
+    # --- what only the author's rules have
+
+    def identity(self, seen: dict[str, int]) -> None:
+        if self.name in seen:
+            first = self.report.places.value(("rules", seen[self.name]))
+            self.report.add(
+                (*self.path, "id"), f"the rule id {self.name!r} is taken, in {first.file}:{first.line}"
+            )
+        seen.setdefault(self.name, int(self.path[1]))
+
+    def owner(self, spec: RuleSpec) -> None:
+        if spec.owner is not None:
+            unranked(self.report, f"rule {self.name}", spec.owner)
+
+    def lane(self, spec: RuleSpec) -> None:
+        if spec.lane is None:
+            return
+        path: Path = (*self.path, "lane")
+        if self.decision is not Decision.REQUIRE_APPROVAL:
+            self.report.add(path, "a lane belongs to require_approval; nothing waits here", key=True)
+        lane = spec.lane
+        if isinstance(lane, str):
+            lanes = self.report.document.lanes
+            if lane not in lanes:
+                if not self.report.left_out("lanes", lane):
+                    guess = self.report.meant(lane, lanes)
+                    self.report.add(path, f"there is no lane {lane!r} in lanes", guess)
+                return
+            lane = lanes[lane]
+        else:
+            _lane_warnings(self.report, f"rule {self.name}", lane)
+        if lane.on_timeout == "allow" and not self.in_the_dark:
+            self.silence(path)
+
+    def silence(self, path: Path) -> None:
+        """What a lane that allows on timeout must not be able to let through."""
+        for entry in self.met:
+            spec = self.report.document.actions[entry.pattern]
+            tier = max(spec.tier, *(raised.tier for raised in spec.raise_to or ()), 1)
+            if tier >= Tier.EXTERNAL:
+                self.report.add(
+                    path,
+                    "silence never approves tier 3 or 4: on_timeout allow, and the rule may match "
+                    f"{entry.pattern}, which is or becomes tier {tier}",
+                )
+                return
+        for text in self.match.topics or ("*",):
+            if not self.reach.inside(TopicPattern.parse(text)):
+                self.report.add(
+                    path,
+                    "silence never approves what nobody catalogued: on_timeout allow, and "
+                    f"{text!r} matches more than the catalogue",
+                )
+                return
+
+
+class _Overrides:
+    """What rules say about each other."""
+
+    def __init__(self, report: Report) -> None:
+        self.report = report
+        self.rules = report.document.rules
+        self.by_id = {rule.id: index for index, rule in enumerate(self.rules) if rule.id is not None}
+
+    def check(self) -> None:
+        edges: dict[str, list[str]] = {}
+        for index, rule in enumerate(self.rules):
+            for place, other in enumerate(rule.overrides or ()):
+                path: Path = ("rules", index, "overrides", place)
+                name = self.report.document.rule_id(index)
+                if other not in self.by_id:
+                    guess = self.report.meant(other, self.by_id)
+                    self.report.add(path, f"there is no rule {other!r} to override", guess)
+                elif other == rule.id:
+                    self.report.add(path, f"rule {name!r} overrides itself")
+                elif self.rules[self.by_id[other]].locked:
+                    self.report.add(path, f"rule {other!r} is locked; nothing overrides it")
+                else:
+                    edges.setdefault(name, []).append(other)
+                    self.report.warn(f"rule {name} overrides rule {other} where both match")
+        for cycle in cycles(edges):
+            first = min(cycle, key=lambda name: self.by_id.get(name, 0))
+            at = cycle.index(first)
+            index = self.by_id.get(first, 0)
+            turned = cycle[at:] + cycle[:at]
+            self.report.add(
+                ("rules", index, "overrides"), f"rules override each other in a circle: {around(turned)}"
+            )
+
+
+def _lane_warnings(report: Report, whose: str, lane: LaneSpec) -> None:
+    instead = UNENFORCED_ENDS.get(lane.on_timeout)
+    if instead:
+        report.warn(f"{whose}: on_timeout {lane.on_timeout} is accepted, not yet enforced: {instead}")
+    if lane.escalate_to:
+        report.warn(f"{whose}: escalate_to is accepted, not yet enforced: {DEFAULT_OWNER} are asked")
+
+
+def unranked(report: Report, whose: str, owner: str) -> None:
+    """A warning for an owner that a ranking of one's own leaves out."""
+    owners = report.document.owners
+    if owners != DEFAULT_OWNERS and owner not in owners and not report.left_out("owners"):
+        report.warn(f"{whose}: {owner} is not among the owners, so it is ranked last")

@@ -1,0 +1,548 @@
+"""Sections beside actions and rules: what is refused, what is warned about, and in which words."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from interlock.model.errors import PolicyError
+from interlock.model.topics import TopicPattern
+from interlock.policy import Policy, parse
+from interlock.policy.catalogue import CatalogueEntry, overlap, specificity
+from interlock.policy.checking import cycles
+from interlock.policy.reach import Reach
+
+HELD = "match: {topics: [a.b]}, decision: require_approval"
+
+
+def load(text: str) -> Policy:
+    return parse({"policy.yaml": "interlock: 1\n" + text})
+
+
+def findings(text: str) -> list[str]:
+    with pytest.raises(PolicyError) as caught:
+        load(text)
+    return [line.split(": ", 1)[1] for line in caught.value.detail.splitlines()]
+
+
+def finding(text: str) -> str:
+    found = findings(text)
+    assert len(found) == 1, found
+    return found[0]
+
+
+def rules(*bodies: str) -> str:
+    return "rules:\n" + "".join(f"  - {{{body}}}\n" for body in bodies)
+
+
+def rule(body: str) -> str:
+    return rules(f"id: x, {body}")
+
+
+# --- overrides --------------------------------------------------------------------------------------------
+
+
+def test_an_override_is_named_in_a_warning() -> None:
+    policy = load(rules(f"id: a, {HELD}, overrides: [b]", f"id: b, {HELD}"))
+    assert policy.warnings == ("rule a overrides rule b where both match",)
+
+
+@pytest.mark.parametrize(
+    ("bodies", "message"),
+    [
+        (
+            [f"id: a, {HELD}, overrides: [larg]", f"id: large, {HELD}"],
+            "there is no rule 'larg' to override; did you mean 'large'?",
+        ),
+        ([f"id: a, {HELD}, overrides: [a]"], "rule 'a' overrides itself"),
+        (
+            [f"id: a, {HELD}, overrides: [b]", f"id: b, {HELD}, locked: true"],
+            "rule 'b' is locked; nothing overrides it",
+        ),
+        (
+            [f"id: a, {HELD}, overrides: [b]", f"id: b, {HELD}, overrides: [a]"],
+            "rules override each other in a circle: a → b → a",
+        ),
+        (
+            [
+                f"id: z, {HELD}, overrides: [y]",
+                f"id: y, {HELD}, overrides: [x]",
+                f"id: x, {HELD}, overrides: [y]",
+            ],
+            "rules override each other in a circle: y → x → y",
+        ),
+        (
+            [
+                "id: a, match: {topics: [a.b], confidence_below: 0.5}, decision: deny, overrides: [b]",
+                f"id: b, {HELD}",
+            ],
+            "confidence is reported by the agent; a rule that sets others aside cannot read it",
+        ),
+        (
+            [f"id: a, {HELD}, when: signals.confidence < 0.5 || tier == 3, overrides: [b]", f"id: b, {HELD}"],
+            "confidence is reported by the agent; a rule that sets others aside cannot read it",
+        ),
+    ],
+)
+def test_an_override_that_does_not_load(bodies: list[str], message: str) -> None:
+    assert finding(rules(*bodies)) == message
+
+
+@given(st.lists(st.tuples(st.integers(0, 7), st.integers(0, 7)), max_size=16))
+@settings(max_examples=150, deadline=None)
+def test_a_circle_is_found_where_there_is_one_and_only_there(pairs: list[tuple[int, int]]) -> None:
+    edges: dict[str, list[str]] = {str(node): [] for node in range(8)}
+    for one, other in pairs:
+        edges[str(one)].append(str(other))
+    found = cycles(edges)
+    for cycle in found:
+        assert all(after in edges[before] for before, after in itertools.pairwise([*cycle, cycle[0]]))
+    reached = {node: set(others) for node, others in edges.items()}
+    for middle, one in itertools.product(edges, edges):
+        if middle in reached[one]:
+            reached[one] |= reached[middle]
+    assert bool(found) == any(node in reached[node] for node in edges)
+
+
+def test_a_chain_of_very_many_overrides_is_walked_without_recursion() -> None:
+    chain = {str(n): [str(n + 1)] for n in range(100_000)}
+    assert cycles(chain) == []
+    assert len(cycles({**chain, "100000": ["0"]})) == 1
+
+
+# --- lanes and owners -------------------------------------------------------------------------------------
+
+
+def test_a_lane_is_found_by_its_name() -> None:
+    named = load("lanes: {fast: {window: 5m, on_timeout: deny}}\n" + rule(f"{HELD}, lane: fast"))
+    assert named.rules[0].lane == load(rule(f"{HELD}, lane: {{window: 5m, on_timeout: deny}}")).rules[0].lane
+    assert (
+        finding("lanes: {fast: {window: 5m, on_timeout: deny}}\n" + rule(f"{HELD}, lane: fats"))
+        == "there is no lane 'fats' in lanes; did you mean 'fast'?"
+    )
+
+
+@pytest.mark.parametrize(
+    ("lane", "warning"),
+    [
+        (
+            "on_timeout: kill_switch",
+            "on_timeout kill_switch is accepted, not yet enforced: the request expires and nothing runs,"
+            " but nothing is stopped",
+        ),
+        (
+            "on_timeout: deny, escalate_to: [bosses]",
+            "escalate_to is accepted, not yet enforced: ops-approvers are asked",
+        ),
+    ],
+)
+def test_an_end_that_nothing_enforces_yet_says_what_happens_instead(lane: str, warning: str) -> None:
+    assert load(rule(f"{HELD}, lane: {{window: 5m, {lane}}}")).warnings == (f"rule x: {warning}",)
+    assert load(f"lanes: {{fast: {{window: 5m, {lane}}}}}").warnings == (f"lane fast: {warning}",)
+
+
+SILENT = "decision: require_approval, lane: {window: 5m, on_timeout: allow}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "actions: {a.b: {tier: 3}}\n" + rule(f"match: {{topics: [a.b]}}, {SILENT}"),
+        "actions: {a.b: {tier: 4}}\n" + rule(f"match: {{topics: ['a.*']}}, {SILENT}"),
+        "actions: {a.b: {tier: 1, args: {n: integer}, raise_to: [{tier: 4, when: args.n > 1}]}}\n"
+        + rule(f"match: {{topics: [a.b]}}, {SILENT}"),
+        "actions: {'a.**': {tier: 3}}\n" + rule(f"match: {{topics: [a.b]}}, {SILENT}"),
+        "actions: {a.b: {tier: 3, risk_tags: [t]}}\n" + rule(f"match: {{risk_tags: [t]}}, {SILENT}"),
+        "lanes: {quiet: {window: 5m, on_timeout: allow}}\nactions: {a.b: {tier: 3}}\n"
+        + rule("match: {topics: [a.b]}, decision: require_approval, lane: quiet"),
+    ],
+)
+def test_silence_never_approves_tier_3_or_4(text: str) -> None:
+    assert finding(text).startswith("silence never approves tier 3 or 4")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        rule(f"match: {{topics: [a.b]}}, {SILENT}"),
+        rule(f"match: {{amount_usd_above: 5}}, {SILENT}"),
+        "actions: {a.b: {tier: 1}}\n" + rule(f"match: {{topics: [a.b, a.c]}}, {SILENT}"),
+        "actions: {a.b: {tier: 1}}\n" + rule(f"match: {{topics: ['a.*']}}, {SILENT}"),
+        "actions: {'a.*': {tier: 1}}\n" + rule(f"match: {{topics: ['a.**']}}, {SILENT}"),
+        "actions: {a.b: {tier: 1, risk_tags: [t]}}\n" + rule(f"match: {{risk_tags: [t]}}, {SILENT}"),
+    ],
+)
+def test_silence_never_approves_what_nobody_catalogued(text: str) -> None:
+    assert finding(text).startswith("silence never approves what nobody catalogued")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "actions: {a.b: {tier: 1}, a.c: {tier: 3}}\n" + rule(f"match: {{topics: [a.b]}}, {SILENT}"),
+        "actions: {a.b: {tier: 1}, 'a.*': {tier: 3}}\n" + rule(f"match: {{topics: [a.b]}}, {SILENT}"),
+        "actions: {'a.**': {tier: 1}}\n" + rule(f"match: {{topics: ['a.*.c', a.b]}}, {SILENT}"),
+        "actions: {'a.*': {tier: 1, risk_tags: [t]}, a.c: {tier: 3}}\n"
+        + rule(f"match: {{topics: ['a.*'], risk_tags: [t]}}, {SILENT}"),
+    ],
+)
+def test_silence_may_approve_what_is_catalogued_and_harmless(text: str) -> None:
+    instead = "accepted, not yet enforced: the request expires and nothing runs"
+    assert f"rule x: on_timeout allow is {instead}" in load(text).warnings
+
+
+def test_an_owner_outside_a_ranking_of_ones_own_is_warned_about() -> None:
+    owned = rule(f"{HELD}, owner: finance") + "triggers: {sla: {owner: desk}}\n"
+    assert load(owned).warnings == ()
+    assert load("owners: [bosses, finance, desk]\n" + owned).warnings == ()
+    assert load("owners: [bosses]\n" + owned).warnings == (
+        "rule x: finance is not among the owners, so it is ranked last",
+        "trigger sla: desk is not among the owners, so it is ranked last",
+    )
+
+
+# --- autonomy levels --------------------------------------------------------------------------------------
+
+
+def level(body: str, name: str = "level_1") -> str:
+    return f"autonomy_levels: {{{name}: {{rules: [{{{body}}}]}}}}\n"
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (
+            "match: {confidence_below: 0.5}, decision: deny",
+            "confidence_below of match of rule 1 of level_1: confidence is reported by the agent; a level,"
+            " which can also permit, cannot read it",
+        ),
+        (
+            "match: {topics: [a.b]}, when: signals.confidence < 0.5, decision: deny",
+            "when of rule 1 of level_1: confidence is reported by the agent; a level, which can also permit,"
+            " cannot read it",
+        ),
+        (
+            "match: {topics: [a.b]}, when: args.y == 1, decision: deny",
+            "when of rule 1 of level_1: a.b declares no argument 'y'",
+        ),
+        (
+            "decision: deny",
+            "rule 1 of level_1: the rule matches everything; if that is meant, say topics: ['*']",
+        ),
+        (
+            "match: {topics: [a.b]}, decision: deny, owner: x",
+            "unknown key 'owner' in rule 1 of level_1",
+        ),
+        (
+            "match: {topics: [a.b]}, decision: allow, constraints: {max_amount_usd: 5}",
+            "max_amount_usd of constraints of rule 1 of level_1: nothing enforces max_amount_usd for a.b:"
+            " it has no amount in USD",
+        ),
+    ],
+)
+def test_a_level_that_does_not_load(body: str, message: str) -> None:
+    assert finding("actions: {a.b: {tier: 3, args: {x: integer}}}\n" + level(body)) == message
+
+
+def test_levels_say_where_everybody_starts_and_which_limits_are_missing() -> None:
+    text = """
+autonomy_levels:
+  level_3: {rules: [{match: {topics: ['*']}, decision: allow_with_constraints}]}
+  level_2: {rules: [{match: {topics: ['*']}, when: facts.n > 1, decision: allow}]}
+facts: {n: integer}
+"""
+    assert load(text).warnings == (
+        "rule 1 of level_3: allow_with_constraints ends up without constraints",
+        "rule 1 of level_2: facts.n is accepted, not yet supplied: it counts as unknown",
+        "every agent is at level_2 until one is promoted; promotion is not available yet",
+    )
+
+
+# --- triggers and invariants ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("section", "warnings"),
+    [
+        ("{}", []),
+        ("{sla: {}, anomaly: {above: 0.8}, frustration: {retry_count_above: 2}}", []),
+        (
+            "{confidence: {floor: 0.7}}",
+            ["trigger confidence: holds every action of an agent that reports no confidence"],
+        ),
+        ("{confidence: {floor: 0.7, match: {topics: [a.b]}}}", []),
+        ("{confidence: {floor: 0.7, enabled: false}}", []),
+        ("{confidence: {discount: 0.1}}", ["trigger confidence: a discount changes nothing without a floor"]),
+        ("{risk_tier: {tiers: [3, 4]}}", []),
+        (
+            "{sla: {within: 30m, context: [deadline], metric: on time}}",
+            [
+                "trigger sla: context is accepted, not yet enforced",
+                "trigger sla: metric is accepted, not yet enforced",
+                "trigger sla: deadline_sec is accepted, not yet observed: it stays at its baseline",
+            ],
+        ),
+        ("{sla: {within: 30m, enabled: false}}", []),
+        (
+            "{anomaly: {above: 0.9, injection_above: 0.9}, frustration: {sentiment_below: -0.9}}",
+            [
+                "trigger frustration: sentiment is accepted, not yet observed: it stays at its baseline",
+                "trigger anomaly: anomaly_score is accepted, not yet observed: it stays at its baseline",
+                "trigger anomaly: injection_score is accepted, not yet observed: it stays at its baseline",
+            ],
+        ),
+    ],
+)
+def test_triggers_warn_about_what_an_author_sets_and_nothing_feeds(section: str, warnings: list[str]) -> None:
+    assert list(load(f"triggers: {section}\n").warnings) == warnings
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        (
+            "{risk_tier: {enabled: false}}",
+            "enabled of trigger 'risk_tier': tier 4 always needs a person; this trigger cannot be switched"
+            " off",
+        ),
+        (
+            "{risk_tier: {tiers: [3]}}",
+            "tiers of trigger 'risk_tier': tier 4 always needs a person; name 4 as well",
+        ),
+        ("{anomly: {}}", "unknown key 'anomly' in triggers; did you mean 'anomaly'?"),
+        ("{sla: {floor: 0.5}}", "unknown key 'floor' in trigger 'sla'"),
+    ],
+)
+def test_a_trigger_that_does_not_load(section: str, message: str) -> None:
+    assert finding(f"triggers: {section}\n") == message
+
+
+def test_irreversibility_is_warned_about_where_it_will_ask_each_time() -> None:
+    catalogue = """
+actions:
+  a.plain: {tier: 2}
+  a.slow: {tier: 2, undo: a.plain, undo_within: 6m}
+  a.quick: {tier: 2, undo: a.plain, undo_within: 5m}
+  a.rises: {tier: 1, args: {n: integer}, raise_to: [{tier: 2, when: args.n > 1}]}
+  a.read: {tier: 1}
+  b.plain: {tier: 2}
+"""
+
+    def warned(triggers: str) -> list[str]:
+        said = load(catalogue + triggers).warnings
+        return [text.split(":")[0] for text in said if "irreversibility asks" in text]
+
+    assert warned("") == ["action a.plain", "action a.slow", "action a.rises", "action b.plain"]
+    assert warned("triggers: {irreversibility: {match: {topics: ['b.*']}}}\n") == ["action b.plain"]
+    assert warned("triggers: {irreversibility: {enabled: false}}\n") == []
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("deploy", "deploys to production"),
+        ("external-comms", "what is said to the outside"),
+        ("money", "money above a threshold"),
+        ("delete", "deleting"),
+        ("privilege", "changing privileges"),
+    ],
+)
+def test_an_invariant_that_is_off_is_named(name: str, words: str) -> None:
+    assert load(f"invariants: {{disabled: [{name}]}}\n").warnings == (
+        f"invariant {name} is off: {words} no longer always needs a person"
+        if name != "deploy"
+        else "invariant deploy is off: deploys to production no longer always need a person",
+    )
+
+
+def test_money_without_an_amount_is_held_each_time_and_said_to_be() -> None:
+    catalogue = "actions: {a.b: {tier: 3, risk_tags: [money]}, a.c: {tier: 4, risk_tags: [money]}}\n"
+    assert [text.split(":")[0] for text in load(catalogue).warnings] == ["action a.b"]
+    assert not any(
+        "money holds" in text for text in load(catalogue + "invariants: {disabled: [money]}\n").warnings
+    )
+
+
+def test_other_currencies_have_thresholds_of_their_own() -> None:
+    catalogue = """
+actions:
+  a.b: {tier: 3, args: {x: {type: decimal, scale: 2, currency: EUR}}, roles: {amount: x}}
+"""
+    assert load(catalogue + "invariants: {money_above: {EUR: 90}}\n").warnings == ()
+    assert len(load(catalogue + "invariants: {money_above: {GBP: 80}}\n").warnings) == 1
+    assert finding("invariants: {money_above: {USD: 5}}\n") == (
+        "USD of money_above of invariants: the threshold in US dollars is money_above_usd;"
+        " did you mean 'money_above_usd'?"
+    )
+
+
+# --- facts, observe mode, what comes later ----------------------------------------------------------------
+
+
+def test_facts_and_provenance_are_read_and_not_yet_supplied() -> None:
+    text = "facts: {n: integer, unread: string}\n" + rule(
+        f"{HELD}, when: facts.n > 1 && provenance.recipient == 'user' && signals.deadline_sec < 60"
+    )
+    assert load(text).warnings == (
+        "rule x: facts.n is accepted, not yet supplied: it counts as unknown",
+        "rule x: provenance.recipient is accepted, not yet supplied: it counts as unknown",
+        "rule x: deadline_sec is accepted, not yet observed: it stays at its baseline",
+        "fact unread: no condition reads it",
+    )
+
+
+@pytest.mark.parametrize(
+    ("when", "message"),
+    [
+        ("facts.m > 1", "no fact 'm' is declared"),
+        ("facts.number > 1", "no fact 'number' is declared; did you mean 'facts.numbers'?"),
+        ("facts.n == 'x'", "facts.n is a number, compared with a string"),
+        ("facts.on == 1", "facts.on is true or false, compared with a number"),
+    ],
+)
+def test_a_fact_is_declared_and_of_its_type(when: str, message: str) -> None:
+    facts = "facts: {n: {type: integer, source: counter}, numbers: number, 'on': boolean}\n"
+    assert finding(facts + rule(f'{HELD}, when: "{when}"')) == message
+
+
+def test_observe_mode_is_loud() -> None:
+    assert load("mode: observe\n").warnings == (
+        "OBSERVE MODE: nothing is held or denied; this policy is outside every promise",
+    )
+
+
+@pytest.mark.parametrize(
+    ("section", "value"),
+    [
+        ("promotion_criteria", "{min_successful_actions: 5}"),
+        ("demotion_triggers", "[policy_violation, {error_rate_above: 0.1}]"),
+        ("audit", "{sampling: {rate: 0.1}, mandatory: [{match: {amount_usd_above: 5}}]}"),
+        ("output", "{rules: [{detect: [pii], decision: redact}]}"),
+        ("approval_queue_policy", "{target_median_wait_sec: 5}"),
+        ("fatigue_controls", "{auto_rebalance: true}"),
+        ("evidence_contract", "{reject_if_incomplete: true}"),
+        ("workflows", "{w: {steps: {a: {type: action, topic: a.b}}}}"),
+    ],
+)
+def test_a_section_of_a_later_capability_is_accepted_not_yet_enforced(section: str, value: str) -> None:
+    policy = load(f"{section}: {value}\n")
+    assert policy.warnings == (f"{section}: accepted, not yet enforced",)
+    assert Policy.from_canonical(policy.canonical()).warnings == policy.warnings
+
+
+def test_routing_is_enforced_and_needs_no_warning() -> None:
+    assert load("routing: {default: desk}\n").warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "audit: {mandatory: [{match: {}}]}\n",
+            "match of item 1 of mandatory of audit: it matches everything; if that is meant, say"
+            " topics: ['*']",
+        ),
+        (
+            "output: {rules: [{id: a, decision: redact}, {id: a, decision: allow}]}\n",
+            "id of rule 2 of output: the rule id 'a' is taken",
+        ),
+        ("audit: {samplng: {rate: 1}}\n", "unknown key 'samplng' in audit; did you mean 'sampling'?"),
+        (
+            "audit: {mandatory: [{match: {amount_above: 1}}]}\n",
+            "unknown key 'amount_above' in match of item 1 of mandatory of audit;"
+            " did you mean 'amount_usd_above'?",
+        ),
+    ],
+)
+def test_a_later_section_that_does_not_load(text: str, message: str) -> None:
+    assert finding(text) == message
+
+
+# --- workflows --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("steps", "message"),
+    [
+        ("{a: {type: action}}", "step 'a' of workflow 'w': an action step says its topic"),
+        ("{a: {type: condition}}", "step 'a' of workflow 'w': a condition step says its branches"),
+        (
+            "{look: {type: action, topic: a.b, depends_on: [lok]}}",
+            "item 1 of depends_on of step 'look' of workflow 'w': there is no step 'lok';"
+            " did you mean 'look'?",
+        ),
+        (
+            "{a: {type: condition, branches: {x: {when: result.n > 1, next: b}}}}",
+            "next of branch 'x' of step 'a' of workflow 'w': there is no step 'b'",
+        ),
+        (
+            "{a: {type: condition, branches: {x: {when: args.n > 1, next: a}}}}",
+            "when of branch 'x' of step 'a' of workflow 'w': unknown field 'args.n'",
+        ),
+        (
+            "{a: {type: condition, branches: {x: {when: result.n >, next: a}}}}",
+            "when of branch 'x' of step 'a' of workflow 'w': expected a field such as args.amount_usd or a"
+            " value, not the end of the condition (at character 11 of the condition)",
+        ),
+        (
+            "{a: {type: action, topic: a.b, depends_on: [b]},"
+            " b: {type: action, topic: a.b, depends_on: [a]}}",
+            "depends_on of step 'a' of workflow 'w': steps wait for each other in a circle: a → b → a",
+        ),
+        (
+            "{a: {type: approval, timeout_sec: 5, on_timeout: allow}}",
+            "on_timeout of step 'a' of workflow 'w': silence approves nothing; use escalate or deny",
+        ),
+        (
+            "{a: {type: approval, timeout_sec: 5, on_timeout: deny, topic: a.b}}",
+            "topic of step 'a' of workflow 'w': it belongs to an action step",
+        ),
+        (
+            "{a: {type: action, topic: a.b, on_timeout: deny}}",
+            "on_timeout of step 'a' of workflow 'w': it belongs to an approval step",
+        ),
+    ],
+)
+def test_a_workflow_that_does_not_load(steps: str, message: str) -> None:
+    assert finding(f"workflows: {{w: {{steps: {steps}}}}}\n") == message
+
+
+def test_an_approval_that_can_wait_for_ever_is_warned_about() -> None:
+    assert load("workflows: {w: {steps: {a: {type: approval}}}}\n").warnings == (
+        "step a of workflow w: an approval without timeout_sec and on_timeout can wait for ever",
+        "workflows: accepted, not yet enforced",
+    )
+
+
+# --- which entries a pattern meets ------------------------------------------------------------------------
+
+SEGMENTS = st.sampled_from(["a", "b", "*"])
+PATTERNS = st.one_of(
+    st.just("*"),
+    st.tuples(st.lists(SEGMENTS, min_size=2, max_size=4)).map(lambda parts: ".".join(parts[0])),
+    st.lists(SEGMENTS, min_size=0, max_size=3).map(lambda parts: ".".join([*parts, "**"])),
+)
+TOPICS = [".".join(parts) for size in (2, 3, 4, 5) for parts in itertools.product("abc", repeat=size)]
+
+
+@given(st.lists(PATTERNS, min_size=1, max_size=6, unique=True), PATTERNS)
+@settings(max_examples=150, deadline=None)
+def test_a_pattern_meets_the_entries_it_shares_a_topic_with(keys: list[str], text: str) -> None:
+    reach = Reach(CatalogueEntry(key, tier=1) for key in keys)  # type: ignore[arg-type]
+    pattern = TopicPattern.parse(text)
+    met: list[Any] = [entry.pattern for entry in reach.meeting([pattern])]
+    if pattern.exact:
+        matching = [key for key in keys if TopicPattern.parse(key).matches(text)]
+        most = max(matching, key=lambda key: specificity(TopicPattern.parse(key)), default=None)
+        assert met == ([] if most is None else [most])
+    else:
+        assert met == [key for key in keys if overlap(TopicPattern.parse(key), pattern)]
+    matched = [topic for topic in TOPICS if pattern.matches(topic)]
+    if reach.inside(pattern):
+        assert all(reach.entry(topic) is not None for topic in matched)
+    if any(key == text for key in keys):
+        assert reach.inside(pattern)
