@@ -31,8 +31,11 @@ actions:
     tier: 2
     args: {order_id: string, amount_usd: {type: decimal, scale: 2, currency: USD}}
     execute: {caller: {idempotent: {retention: 1h}}}
+    undo: pay.refund
+    undo_within: 5m
   orders.get: {tier: 1, args: {order_id: string}}
-  notes.add: {tier: 2}
+  notes.add: {tier: 2, undo: notes.drop, undo_within: 1m}
+  notes.drop: {tier: 2, undo: notes.add, undo_within: 1m}
   account.delete: {tier: 4, args: {account_id: string}, execute: {http: {method: DELETE, url: "http://127.0.0.1:9/{args.account_id}"}}}
 rules:
   - {id: small, match: {topics: [pay.refund]}, when: args.amount_usd < 100, decision: allow}

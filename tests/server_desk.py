@@ -44,6 +44,9 @@ actions:
       labels: {type: array, optional: true}
       extra: {type: object, optional: true}
     execute: {caller: {}}
+    undo: desk.notes.drop
+    undo_within: 5m
+  desk.notes.drop: {tier: 2, undo: desk.notes.add, undo_within: 5m, execute: {caller: {}}}
   desk.refunds.create:
     tier: 3
     risk_tags: [money, write]

@@ -23,6 +23,7 @@ from playwright.sync_api import Page
 
 from interlock.home import Home
 from interlock.identity import KeyKind, Person
+from interlock.policy import parse
 from server_process import ServerProcess, opened
 
 ROOT = Path(__file__).parents[2]
@@ -176,6 +177,11 @@ class Desk:
     def close(self) -> None:
         self._agent.close()
         self._reviewer.close()
+
+    def observe(self) -> None:
+        """Put a policy in force that only watches."""
+        policy = parse({"policy.yaml": "interlock: 1\nname: trying-out\nmode: observe\n"})
+        self._home.gate.activate(policy, by="test", reason="test")
 
     def link(self, person: Person | None = None) -> str:
         """A new one-time link into the console."""

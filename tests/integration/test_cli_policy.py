@@ -91,7 +91,10 @@ def test_explain_prints_the_verdict_and_why_each_rule_counts(folder: Path) -> No
     assert found["lane"] == {"window_sec": 900, "on_timeout": "deny", "valid_sec": 3600}
     assert found["triggers"] == []
     assert found["constraints"] == {}
-    assert [(m["rule"], m["proved"]) for m in found["matched"]] == [("large", True)]
+    assert [(m["rule"], m["proved"]) for m in found["matched"]] == [
+        ("large", True),
+        ("invariant:money", True),
+    ]
     assert [(m["rule"], m["proved"]) for m in found["passed_over"]] == [("circles", True)]
     words = explain(folder, {"topic": "job.pay.refund", "args": ARGS}).out
     assert words.startswith("require_approval\n")

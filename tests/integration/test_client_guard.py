@@ -40,8 +40,13 @@ actions:
     roles: {amount: amount_usd}
     summary: Refund ${args.amount_usd} for order {args.order_id}
   orders.get: {tier: 1, args: {order_id: string}}
-  notes.add: {tier: 2}
-  notes.price: {tier: 2, args: {price: {type: decimal, scale: 2, optional: true}}}
+  notes.add: {tier: 2, undo: notes.drop, undo_within: 1m}
+  notes.drop: {tier: 2, undo: notes.add, undo_within: 1m}
+  notes.price:
+    tier: 2
+    args: {price: {type: decimal, scale: 2, optional: true}}
+    undo: notes.drop
+    undo_within: 1m
   things.look: {tier: 1, args: {name: string}, execute: {http: {method: GET, url: "http://127.0.0.1:9/{args.name}"}}}
 rules:
   - {id: small, match: {topics: [pay.refund]}, when: args.amount_usd < 100, decision: allow}
@@ -366,9 +371,9 @@ def test_an_amount_above_its_limit_or_unreadable_does_not_run(gate: Gate, desk: 
     def give(amount_usd: Any) -> None:
         raise AssertionError("it ran")
 
-    with pytest.raises((ConstraintBreached, InvalidInput)):
+    with pytest.raises((ConstraintBreached, InvalidInput, Held)):
         give(amount)
-    assert {row[0] for row in desk.sql("SELECT state FROM actions")} <= {"failed"}
+    assert {row[0] for row in desk.sql("SELECT state FROM actions")} <= {"failed", "held"}
 
 
 def test_an_amount_within_its_limit_runs(gate: Gate) -> None:
@@ -377,6 +382,12 @@ def test_an_amount_within_its_limit_runs(gate: Gate) -> None:
         return f"gave {amount_usd}"
 
     assert give("10.00") == "gave 10.00"
+
+
+@pytest.mark.parametrize("tags", ["delete", ("Delete",), ("",), (1,), ["de lete"]])
+def test_tags_that_are_no_tags_are_refused_where_the_function_is_registered(gate: Gate, tags: Any) -> None:
+    with pytest.raises(InvalidInput, match="are no tags"):
+        gate.guard("x.wipe", tags=tags)(lambda: None)
 
 
 # --- coroutines -------------------------------------------------------------------------------------------

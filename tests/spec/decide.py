@@ -37,9 +37,10 @@ does reads this; the implementation is compared with it on random policies and r
 14. **Owner.** Of all that asks and names an owner the one ranked highest, unranked ones by name; else of the
     rules that say what the verdict says; else the routing; else `ops-approvers`. Whoever else was named by
     something that asks is informed.
-15. **Lane.** The shortest window of all rules that ask, of equal ones the strictest end, and the shortest
-    validity. The default lane joins unless a proved rule that reads nothing reported names one. Silence
-    allows only on tiers 1 and 2, where nothing asks but rules whose lanes all say so.
+15. **Lane.** The shortest window of all rules that ask, the strictest end, and the shortest validity; where
+    the end allows, the longest window, which leaves more time to look. The default lane joins unless a proved
+    rule that reads nothing reported names one. Silence allows only on tiers 1 and 2, where nothing asks but
+    rules whose lanes all say so.
 16. **Handoff**: the strictest of the triggers shown, where somebody is asked.
 17. **Observe mode** blocks nothing, and says what it would have said.
 18. **A kill switch** denies, whatever else is said, in observe mode too.
@@ -218,9 +219,10 @@ def lane_of(document: Doc, voices: list[Voice], tier: int | None) -> Lane:
     )
     if not silent:
         lanes = [mended(lane) for lane in lanes]
-    window = min(lane.window_sec for lane in lanes)
-    ends = [lane.on_timeout for lane in lanes if lane.window_sec == window]
-    return Lane(window, max(ends, key=ENDS.index), min(lane.valid_sec for lane in lanes))
+    end = max((lane.on_timeout for lane in lanes), key=ENDS.index)
+    shorter_or_longer = max if end is OnTimeout.ALLOW else min
+    window = shorter_or_longer(lane.window_sec for lane in lanes)
+    return Lane(window, end, min(lane.valid_sec for lane in lanes))
 
 
 def lane_spec(document: Doc, spec: Doc) -> Lane | None:

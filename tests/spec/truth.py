@@ -6,7 +6,8 @@
    ``||`` is True where one part is True, else None where one is None. ``!`` turns the two round, not None.
 3. ``exists`` is an ``||`` over the elements of a list, ``all`` an ``&&``; a list of more than 1,000 elements
    is more than anybody looks through: None.
-4. ``has`` asks whether something is there at all, and always knows. Null is not there.
+4. ``has`` asks whether something is there at all. Null is not there, nor is what would stand in something
+   that is not there; what would stand in a text or a list, nobody can say.
 5. Numbers are exact decimals. True is no number, and ``"5"`` is none either, except that an argument declared
    ``decimal`` is written as text and is a number only.
 6. An action may have one of several tiers, where it is not known whether it is raised. A comparison with
@@ -114,7 +115,7 @@ def holds(expr: Any, world: World, bound: Bound) -> Truth:
     if isinstance(expr, tree.In):
         return is_in(operand(expr.item, world, bound), elements(expr.container, world, bound))
     if isinstance(expr, tree.Has):
-        return raw(expr.field, world, bound) is not None  # rule 4
+        return there(expr.field, world, bound)  # rule 4
     if isinstance(expr, tree.Text):
         return says(expr.function, value(expr.of, world, bound), expr.literal)
     if isinstance(expr, tree.Field):
@@ -244,6 +245,18 @@ def value(node: tree.Field, world: World, bound: Bound) -> Any:
     if node.root == "args" and len(node.path) == 2 and declared(world.entry, name).get("type") == "decimal":
         return decimal_text(found) if isinstance(found, str) else None
     return found
+
+
+def there(node: tree.Field, world: World, bound: Bound) -> Truth:
+    for length in range(2, len(node.path)):
+        found = raw(tree.Field(node.path[:length]), world, bound)
+        if found is None:
+            return False
+        if not isinstance(found, Mapping):
+            return None
+    if node.root in bound and len(node.path) > 1 and not isinstance(bound[node.root], Mapping):
+        return False if bound[node.root] is None else None
+    return raw(node, world, bound) is not None
 
 
 def raw(node: tree.Field, world: World, bound: Bound) -> Any:

@@ -303,9 +303,20 @@ def test_tags_nobody_knows_are_neither_there_nor_absent() -> None:
 
 def test_fields_walk_into_objects_and_find_nothing_elsewhere() -> None:
     assert truth("args.o.p.q == 1", o={"p": {"q": 1}}) is True
-    for args in ({}, {"o": None}, {"o": 1}, {"o": {"p": [1]}}, {"o": {"p": {}}}, {"o": "p"}):
+    for args in ({}, {"o": None}, {"o": {"p": {}}}, {"o": {"p": None}}, {"o": {"p": {"q": None}}}):
         assert truth("args.o.p.q == 1", **args) is None
         assert truth("has(args.o.p.q)", **args) is False
+
+
+def test_something_that_is_no_object_may_hide_anything() -> None:
+    for args in ({"o": 1}, {"o": {"p": [1]}}, {"o": "p"}, {"o": {"p": '{"q": 1}'}}):
+        assert truth("args.o.p.q == 1", **args) is None
+        assert truth("has(args.o.p.q)", **args) is None
+        assert truth("!has(args.o.p.q)", **args) is None
+    assert truth("args.l.exists(x, has(x.p.q))", l=[{"p": 1}]) is None
+
+
+def test_facts_and_results_are_read_alike() -> None:
     question = replace(inputs(), result={"a": {"b": 2}}, facts={"n": 5})
     assert truth("result.a.b == 2 && facts.n > 4", question) is True
 

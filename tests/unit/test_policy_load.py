@@ -578,6 +578,20 @@ def test_the_canonical_form_is_itself_the_same_policy() -> None:
     assert (again.warnings, again.name, again.people) == (policy.warnings, policy.name, policy.people)
 
 
+def test_equal_snapshots_have_equal_warnings() -> None:
+    policy = load("""
+lanes: {slow: {window: 5m, on_timeout: allow}, fast: {window: 5m, on_timeout: kill_switch}}
+facts: {m: string, a: string}
+actions: {z.z: {tier: 2}, a.a: {tier: 2}}
+autonomy_levels:
+  level_2: {rules: [{match: {topics: ['*']}, decision: allow_with_constraints}]}
+  level_1: {rules: [{match: {topics: ['*']}, decision: allow_with_constraints}]}
+workflows: {w: {steps: {b: {type: approval}, a: {type: approval}}}, v: {steps: {a: {type: approval}}}}
+""")
+    assert len(policy.warnings) == 13
+    assert Policy.from_canonical(policy.canonical()).warnings == policy.warnings
+
+
 @pytest.mark.parametrize(
     "data",
     [

@@ -125,6 +125,19 @@ def test_keys_and_values_know_where_they_stand() -> None:
     assert places.value(("rules", 0, "nowhere")) == Place("p.yaml", 2, 5)
 
 
+def test_a_test_may_write_an_unseen_character_as_an_escape_and_not_otherwise() -> None:
+    def found(text: str, file: str = "p.test.yaml") -> Any:
+        findings: list[Finding] = []
+        tree = read(file, text, findings, escapes=True)
+        return findings[0].message if findings else tree and tree.data
+
+    assert found('a: ".g\\u200cit ✓"\n') == {"a": ".g\u200cit ✓"}
+    assert found('{"a": "\\u202e"}', "p.json") == {"a": "\u202e"}
+    assert "does not belong here: ⟨U+200C⟩" in found("b: é\na: .g\u200cit\n")
+    assert "does not belong here: ⟨U+200C⟩" in found("# .g\u200cit\na: 1\n")
+    assert "nobody can see: ⟨U+D800⟩" in found('{"a": "\\ud800"}', "p.json")
+
+
 def test_windows_line_ends_and_emoji_in_comments_are_fine() -> None:
     assert tree("# ok ⚠️\r\na: 1\r\nb: 2\r\n").data == {"a": 1, "b": 2}
 

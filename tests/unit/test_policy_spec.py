@@ -17,13 +17,13 @@ from hypothesis import given, settings
 
 import policies_at_random as at_random
 from interlock.model.actions import Signals
-from interlock.model.verdicts import Constraints, Decision, Handoff, OnTimeout, Trigger, Verdict
+from interlock.model.verdicts import Constraints, Decision, Handoff, Lane, OnTimeout, Trigger, Verdict
 from interlock.policy import Question
 from policies_at_random import Case, Json, build, cases
 from spec.decide import Said, decide
 
 LONG = os.environ.get("INTERLOCK_LONG") == "1"
-COMPARED = settings(max_examples=10_000 if LONG else 500, deadline=None)
+COMPARED = settings(max_examples=10_000 if LONG else 300, deadline=None)
 UNORDERED = ("matched", "overridden")
 
 
@@ -183,6 +183,28 @@ def test_silence_says_nothing_for_a_trigger(signals: Signals) -> None:
     assert verdict.lane is not None
     expected = OnTimeout.ALLOW if signals.retry_count == 0 else OnTimeout.ESCALATE
     assert verdict.lane.on_timeout is expected
+
+
+@pytest.mark.parametrize("said", [None, Decimal("0.1"), Decimal(1)])
+def test_doubt_does_not_hasten_a_silence_that_allows(said: Decimal | None) -> None:
+    asks = {"match": {"topics": ["a.b"]}, "decision": "require_approval"}
+    slow = {"id": "slow", **asks, "lane": {"window": "1h", "on_timeout": "allow"}}
+    soon = {"id": "soon", **asks, "lane": {"window": "1s", "on_timeout": "allow"}}
+    soon["match"] = {"topics": ["a.b"], "confidence_below": 0.5}
+    document = {"actions": {"a.b": {"tier": 1}}, "rules": [slow, soon], **QUIET}
+    verdict = both(document, Question("a.b", {}, Signals(confidence=said)))
+    assert verdict.lane == Lane(3_600, OnTimeout.ALLOW)
+
+
+def test_silence_says_nothing_for_a_level() -> None:
+    lane = {"window": "10m", "on_timeout": "allow"}
+    asks = {"id": "ask", "match": {"topics": ["a.b"]}, "decision": "require_approval", "lane": lane}
+    document = {"actions": {"a.b": {"tier": 1}}, "rules": [asks], **QUIET}
+    for decision, end in (("allow", OnTimeout.ALLOW), ("require_approval", OnTimeout.ESCALATE)):
+        level = {"level_0": {"rules": [{"match": {"topics": ["*"]}, "decision": decision}]}}
+        held = both({**document, "autonomy_levels": level}, Question("a.b", {}))
+        assert held.lane is not None
+        assert held.lane.on_timeout is end
 
 
 def test_who_is_asked_does_not_depend_on_the_order_of_the_files() -> None:

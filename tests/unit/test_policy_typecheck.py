@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from decimal import Decimal
 from random import Random
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from conditions_at_random import document
 from interlock.model.verdicts import Tier
-from interlock.policy.catalogue import ArgType, CatalogueEntry
+from interlock.policy.catalogue import ArgKind, ArgType, CatalogueEntry
 from interlock.policy.closures import Truth, compile_expression
 from interlock.policy.expressions import parse_expression
 from interlock.policy.fields import WORKFLOW_ROOTS
@@ -52,6 +53,7 @@ def complaints(text: str, scope: Scope = SCOPE) -> list[tuple[str, str | None, i
         "signals.confidence < 1 && signals.sentiment >= -1 && has(signals.duplicate_of)",
         "tier in [3, 4] && topic.startsWith('pay.') && 'prod' in tags && args.note in tags",
         "signals.deadline_sec < args.count && tier == 3",
+        "topic == 'pay.refund' || topic in ['pay.any'] || topic < 'q' || topic.contains('Refund')",
     ],
 )
 def test_a_condition_that_fits_its_fields_has_no_problems(text: str) -> None:
@@ -132,6 +134,13 @@ def test_a_condition_that_fits_its_fields_has_no_problems(text: str) -> None:
             1,
         ),
         (
+            "topic == 'pay.Refund'",
+            "topic is never 'pay.Refund': character 5 ('R') is not one of a-z 0-9 _ - .",
+            None,
+            1,
+        ),
+        ("topic in ['pay.refund', 'pay']", "topic is never 'pay': it has one segment; a topic has two to", None, 1),
+        (
             "has(signals.retry_count)",
             "signals.retry_count always has a value; has() is always true of it",
             None,
@@ -165,7 +174,35 @@ def test_ten_thousand_entries_are_checked_once_for_each_way_they_declare_the_arg
         ("pay.charge declares no argument 'count'", None, 1),
         ("pay.charge declares no argument 'note'", None, 19),
     ]
-    assert len(complaints("args.note > 1 && nothing == args.note", Scope(tuple(entries)))) == MAX_PROBLEMS
+    assert complaints("args.note > 1", Scope(tuple(entries))) == [
+        ("args.note of pay.refund0 (and 9999 more) is a string, compared with a number", None, 1)
+    ]
+
+
+def test_each_part_is_checked_against_each_way_of_declaring_what_it_reads() -> None:
+    kinds: list[ArgKind] = ["string", "integer", "boolean"]
+    entries = tuple(
+        CatalogueEntry(f"a.{x}-{y}", Tier(1), args={"x": ArgType(x), "y": ArgType(y)})
+        for x, y in itertools.product(kinds, kinds)
+    )
+    assert complaints("args.x == args.y", Scope(entries)) == [
+        (f"args.x of a.{x}-{y} is {A[x]}, compared with args.y of a.{x}-{y}, {A[y]}", None, 1)
+        for x, y in itertools.product(kinds, kinds)
+        if x != y
+    ]
+    assert complaints("args.x == 'a' || args.y == 1", Scope(entries)) == [
+        ("args.x of a.integer-string (and 2 more) is a number, compared with a string", None, 1),
+        ("args.x of a.boolean-string (and 2 more) is true or false, compared with a string", None, 1),
+        ("args.y of a.string-string (and 2 more) is a string, compared with a number", None, 17),
+        ("args.y of a.string-boolean (and 2 more) is true or false, compared with a number", None, 17),
+    ]
+
+
+A = {"string": "a string", "integer": "a number", "boolean": "true or false"}
+
+
+def test_of_very_many_problems_the_first_are_named() -> None:
+    assert len(complaints(" && ".join(f"args.x{n} > 1" for n in range(60)), SCOPE)) == MAX_PROBLEMS
 
 
 def test_outside_the_catalogue_any_argument_goes_but_no_other_field() -> None:

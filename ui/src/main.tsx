@@ -6,7 +6,7 @@ import { Decision } from "./decision";
 import { Inbox } from "./inbox";
 import { Help, helpOpen } from "./keys";
 import { isLive, liveWords } from "./live";
-import { Spoken, Trouble } from "./parts";
+import { Banner, Spoken, Trouble } from "./parts";
 import { Link, route } from "./route";
 import { me, restoreSession, sessionTrouble, signOut } from "./session";
 import { SignIn, SignedOut } from "./sign_in";
@@ -104,11 +104,23 @@ function Page() {
   return <Lost />;
 }
 
+function Observing() {
+  return (
+    <Banner title="Observe mode: nothing is held" tone="alarm">
+      <p>
+        The policy in force only records what it would have held or denied. Everything runs, and nothing that this
+        console promises holds until a policy is activated that enforces.
+      </p>
+    </Banner>
+  );
+}
+
 function Console() {
   return (
     <>
       <Header />
       {me.value && sessionTrouble.value ? <Trouble refused={sessionTrouble.value} /> : null}
+      {me.value?.policy?.mode === "observe" ? <Observing /> : null}
       <Page />
       <Footer />
       <Help />

@@ -6,7 +6,7 @@ import { Copyable } from "./parts";
 import { Link } from "./route";
 import { Plain } from "./text";
 import type { Detail } from "./wire";
-import { shortHash, triggerWords } from "./words";
+import { handoffWords, shortHash, triggerWords } from "./words";
 
 export function Why({ detail }: { detail: Detail }) {
   const { why } = detail;
@@ -21,6 +21,8 @@ export function Why({ detail }: { detail: Detail }) {
         {why.triggers.length > 0 ? (
           <Pair name={why.triggers.length === 1 ? "Trigger" : "Triggers"}>{why.triggers.map(triggerWords).join("; ")}</Pair>
         ) : null}
+        {why.handoff ? <Pair name="Handed over as">{handoffWords(why.handoff)}</Pair> : null}
+        {why.overridden.length > 0 ? <Pair name="Set aside">{why.overridden.join(", ")}</Pair> : null}
         {why.missing.length > 0 ? (
           <Pair name="Not given">{why.missing.join(", ")}: counted at its worst</Pair>
         ) : null}
@@ -28,6 +30,7 @@ export function Why({ detail }: { detail: Detail }) {
           <code title={why.policy}>{shortHash(why.policy)}</code>
         </Pair>
         <Pair name="Owner">{detail.owner}</Pair>
+        {why.informed.length > 0 ? <Pair name="Also asked for by">{why.informed.join(", ")}</Pair> : null}
       </dl>
       {detail.constraint_words.length > 0 ? (
         <>

@@ -22,7 +22,7 @@ export type ActionState = ApprovalState | "denied" | "allowed" | "executing" | "
 export interface Me {
   person: { id: string; name: string; roles: string[] };
   solo: boolean;
-  policy: { name: string; snapshot: string } | null;
+  policy: { name: string; snapshot: string; mode: "enforce" | "observe" } | null;
 }
 
 export interface Money {
@@ -107,7 +107,16 @@ export interface Action {
 export interface Detail extends Item {
   review_hash: string;
   worst_case: string | null;
-  why: { rule: string; reason: string; triggers: string[]; policy: string; missing: string[] };
+  why: {
+    rule: string;
+    reason: string;
+    triggers: string[];
+    handoff: string | null;
+    informed: string[];
+    overridden: string[];
+    policy: string;
+    missing: string[];
+  };
   constraints: Record<string, Json>;
   constraint_words: string[];
   changes: Change[];

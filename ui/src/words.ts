@@ -88,6 +88,19 @@ const TRIGGERS: Record<string, string> = {
   anomaly: "something unusual, or a suspected injection",
 };
 
+const HANDOFFS: Record<string, string> = {
+  async_review: "a review that can wait in the queue",
+  approval: "an approval",
+  priority_escalation: "an escalation with priority",
+  mandatory_approval: "an approval that nothing waives",
+  human_takeover: "a person should take over the conversation",
+  session_block: "security should look at the session before it goes on",
+};
+
+export function handoffWords(handoff: string): string {
+  return HANDOFFS[handoff] ?? handoff;
+}
+
 export function triggerWords(trigger: string): string {
   return TRIGGERS[trigger] ?? trigger;
 }

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from interlock.cli import approvals, keys, ledger, policy, serve
+from interlock.cli import approvals, init, keys, ledger, policy, serve
 from interlock.cli.remote import Refused
 from interlock.cli.report import Misuse, failure
 from interlock.model.errors import HomeUnusable, InterlockError
@@ -27,6 +27,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 serve.register(app)
+init.register(app)
 app.add_typer(policy.app)
 app.add_typer(approvals.app)
 app.add_typer(keys.app)

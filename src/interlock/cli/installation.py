@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -67,3 +67,14 @@ def in_force(policy: Policy, home: Path | None) -> bool | None:
         return None
     with opened(home) as open_home:
         return open_home.gate.active() == policy.snapshot
+
+
+def catalogued(topics: Sequence[str], home: Path | None) -> list[str] | None:
+    """Those of the topics that the policy in force in a home catalogues; None where no home was named."""
+    if home is None:
+        return None
+    with opened(home) as open_home:
+        if open_home.gate.active() is None:
+            return []
+        policy = open_home.gate.policy
+        return [topic for topic in topics if policy.entry(topic) is not None]

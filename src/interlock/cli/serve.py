@@ -11,6 +11,7 @@ import typer
 from interlock.cli import installation, report
 from interlock.cli.options import AsJson, HomeBesidePolicy, home_beside
 from interlock.cli.report import Line, Misuse
+from interlock.cli.watch import Watch, warnings
 
 if TYPE_CHECKING:
     from interlock.home import Home
@@ -65,6 +66,13 @@ def serve(
     activate: Annotated[
         bool, typer.Option("--activate", help="Put this policy in force where another one is; recorded.")
     ] = False,
+    dev: Annotated[
+        bool,
+        typer.Option(
+            "--dev",
+            help="Put the policy in force, and again whenever its files change. On this machine only.",
+        ),
+    ] = False,
     home: HomeBesidePolicy = None,
     as_json: AsJson = False,
 ) -> None:
@@ -84,12 +92,44 @@ def serve(
         )
     from interlock.server import serve as run
 
+    watch = _watch(policy, host, public_url) if dev else None
+
     def ready(opened: Home, url: str) -> None:
         document = _introduce(opened, url)
-        report.answer(document, _words(document), as_json=as_json)
+        lines = [*warnings(opened.gate.policy), *_words(document)]
+        report.answer(document, lines, as_json=as_json)
+        if watch is not None:
+            report.warn(f"{policy} is watched: what it says is in force as soon as it loads (--dev).")
+            watch.start(opened)
 
-    with installation.readable(folder):
-        run(folder, policy, host=host, port=port, public_url=public_url, activate=activate, on_ready=ready)
+    try:
+        with installation.readable(folder):
+            run(
+                folder,
+                policy,
+                host=host,
+                port=port,
+                public_url=public_url,
+                activate=activate or dev,
+                on_ready=ready,
+            )
+    finally:
+        if watch is not None:
+            watch.stop()
+
+
+def _watch(policy: Path | None, host: str, public_url: str | None) -> Watch:
+    """What watches the policy's files. Raises `Misuse` where that would reach beyond this machine."""
+    from interlock.server.security import LOCAL
+
+    if policy is None:
+        raise Misuse("--dev watches a policy file, and none was named.", fix="Name one with --policy FILE.")
+    if host not in LOCAL or public_url is not None:
+        raise Misuse(
+            "--dev puts in force whatever a file says, so it serves this machine only.",
+            fix="Leave out --host and --public-url, or use: interlock policy activate.",
+        )
+    return Watch(policy)
 
 
 def _introduce(home: Home, url: str) -> dict[str, Any]:
@@ -104,14 +144,18 @@ def _introduce(home: Home, url: str) -> dict[str, Any]:
         "sign_in": sign_in,
         "home": str(home.path),
         "pid": os.getpid(),
-        "policy": {"name": policy.name, "snapshot": policy.snapshot, "warnings": list(policy.warnings)},
+        "policy": {
+            "name": policy.name,
+            "snapshot": policy.snapshot,
+            "mode": policy.mode,
+            "warnings": list(policy.warnings),
+        },
     }
 
 
 def _words(document: dict[str, Any]) -> list[Line]:
     policy, sign_in = document["policy"], document["sign_in"]
-    lines: list[Line] = [(f"Warning: {warning}", "yellow") for warning in policy["warnings"]]
-    lines += [
+    lines: list[Line] = [
         (f"Interlock listens on {document['url']}", "bold"),
         f"Policy {policy['name']} ({policy['snapshot'][:15]}…), home {document['home']}",
     ]

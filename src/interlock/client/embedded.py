@@ -4,6 +4,7 @@ database, the policy and the connector along."""
 from __future__ import annotations
 
 import asyncio
+import warnings
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -29,7 +30,13 @@ class Embedded:
     def open(cls, policy: Path, home: Path | None, *, agent: str, activate: bool) -> Embedded:
         """As `Gate.open`."""
         folder = home if home is not None else policy.parent / NAME
-        opened = Home.open(folder, policy=read_policy(policy), activate=activate, by=f"embedded:{agent}")
+        loaded = read_policy(policy)
+        opened = Home.open(folder, policy=loaded, activate=activate, by=f"embedded:{agent}")
+        if loaded.mode == "observe":
+            warnings.warn(
+                f"{policy} is in observe mode: nothing is held or denied, and no promise of Interlock holds.",
+                stacklevel=3,
+            )
         opened.gate.sweep()
         return cls(opened, agent)
 

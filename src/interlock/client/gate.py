@@ -248,7 +248,7 @@ class Gate:
                     f"No function is registered for {view['topic']} in this process.",
                     fix="Resume where the function is guarded.",
                 )
-            guarded.check(view["args"])
+            guarded.check(view)
             return guarded
         return (_result(view),)
 

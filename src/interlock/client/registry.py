@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from interlock.model.actions import ActionState
 from interlock.model.errors import InvalidInput, NotClaimable
+
+_TAG = re.compile(r"[a-z0-9][a-z0-9_-]{0,99}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +28,20 @@ class Guarded:
     tags: tuple[str, ...]
 
     @classmethod
-    def bind(cls, topic: str, function: Callable[..., Any], tags: tuple[str, ...]) -> Guarded:
+    def bind(cls, topic: str, function: Callable[..., Any], tags: Sequence[str]) -> Guarded:
         """Raises `InvalidInput` for a signature whose calls have no fixed names."""
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
             raise InvalidInput(
                 f"{function.__qualname__} is a generator; its work would happen after it returned",
                 path=topic,
                 fix="Guard a function that does the work and returns.",
+            )
+        kept = () if isinstance(tags, str) else tuple(tags)
+        if isinstance(tags, str) or not all(isinstance(tag, str) and _TAG.fullmatch(tag) for tag in kept):
+            raise InvalidInput(
+                f"{tags!r} are no tags: a tuple of words of a-z, 0-9, - and _",
+                path="tags",
+                fix='As in tags=("delete", "prod").',
             )
         signature = inspect.signature(function)
         for parameter in signature.parameters.values():
@@ -40,7 +51,7 @@ class Guarded:
                     path=topic,
                     fix="Give each argument a name; it is what the policy and the reviewer see.",
                 )
-        return cls(topic, function, signature, tags)
+        return cls(topic, function, signature, kept)
 
     @property
     def is_async(self) -> bool:
@@ -48,10 +59,22 @@ class Guarded:
             getattr(self.function, "__call__", None)  # noqa: B004 (an object whose call is a coroutine)
         )
 
-    def check(self, args: Mapping[str, Any]) -> None:
-        """Raises `NotClaimable` where the function does not take these arguments; nothing is claimed then."""
+    def check(self, action: Mapping[str, Any]) -> None:
+        """Raises `NotClaimable` where the action is not this function's to run; nothing is claimed then.
+
+        Outside the catalogue the tags of the registration are what the policy goes by. An action that was
+        allowed without them (proposed over HTTP, where nobody vouches for tags) was decided on less than
+        this process knows.
+        """
+        unseen = set(self.tags) - set(action["tags"])
+        if unseen and action["tier"] is None and action["state"] == ActionState.ALLOWED:
+            raise NotClaimable(
+                f"{action['id']} was allowed without the tags that {self.topic} is registered with: "
+                f"{', '.join(sorted(unseen))}.",
+                fix="Propose it from this process, or catalogue the topic.",
+            )
         try:
-            self.signature.bind(**args)
+            self.signature.bind(**action["args"])
         except TypeError as error:
             raise NotClaimable(
                 f"The function bound to {self.topic} does not take these arguments: {error}.",

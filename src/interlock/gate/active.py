@@ -13,8 +13,10 @@ from sqlalchemy import bindparam, delete, select
 from interlock.journal import Prepared, Tx, insert_into
 from interlock.journal import tables as t
 from interlock.ledger import Kind
-from interlock.model.errors import Conflict, HomeUnusable, PolicyNotActive, Tampered
+from interlock.model.errors import Conflict, HomeUnusable, InvalidInput, PolicyNotActive, Tampered
 from interlock.policy import Policy
+
+MAX_REASON = 500
 
 _ACTIVE = Prepared(select(t.active_policy).where(t.active_policy.c.namespace == bindparam("ns")))
 _CLEAR = Prepared(delete(t.active_policy).where(t.active_policy.c.namespace == bindparam("ns")))
@@ -83,11 +85,15 @@ def activate(tx: Tx, policy: Policy, *, by: str, reason: str, replacing: bool = 
     """Put a policy in force; an entry. False where it is in force already.
 
     Args:
+        reason: why, for everybody who reads the ledger: `MAX_REASON` printable characters at most.
         replacing: whether another policy may be replaced; otherwise only a home's first one is accepted.
 
     Raises:
-        PolicyNotActive: another policy is in force. Tampered: the row that says which is gone.
+        PolicyNotActive: another policy is in force. Tampered: the row that says which is gone. InvalidInput:
+            the reason is no line of text.
     """
+    if not (1 <= len(reason) <= MAX_REASON and reason.isprintable() and reason.strip()):
+        raise InvalidInput(f"one line of 1 to {MAX_REASON} printable characters", path="$.reason")
     previous = active_snapshot(tx)
     if previous == policy.snapshot:
         return False
@@ -110,6 +116,6 @@ def activate(tx: Tx, policy: Policy, *, by: str, reason: str, replacing: bool = 
         reason=reason,
         mac=tx.vault.mac("active_policy", tx.namespace, policy.snapshot, tx.now, by, reason),
     )
-    tx.append(Kind.POLICY_ACTIVATED, snapshot=policy.snapshot, previous=previous, by=by)
+    tx.append(Kind.POLICY_ACTIVATED, snapshot=policy.snapshot, previous=previous, by=by, reason=reason)
     tx.memo["active"] = policy.snapshot
     return True

@@ -66,6 +66,10 @@ class Gatekeeper:
             self._follow(self.active() or "")
         return self._policies[self._snapshot]
 
+    def in_force(self) -> Policy:
+        """The policy in force now. Raises `NotFound` before there is one."""
+        return self._follow(self.active() or "")
+
     def active(self) -> str | None:
         """The snapshot in force now, read from the journal."""
         return self.journal.look(active.active_snapshot)

@@ -140,6 +140,7 @@ def record(
         decision=verdict.decision.value,
         rule=verdict.rule,
         tier=None if verdict.tier is None else int(verdict.tier),
+        **({} if verdict.observed is None else {"observed": verdict.observed.value}),
         policy=verdict.snapshot,
         verdict=verdict_digest(verdict),
         approval=None if approval is None else approval.id,

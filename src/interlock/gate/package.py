@@ -20,7 +20,7 @@ from interlock.model.binding import Binding, review_hash
 from interlock.model.canonical import Json, canonical
 from interlock.model.errors import Tampered
 from interlock.model.verdicts import DEFAULT_OWNER, Decision, Lane, OnTimeout, Verdict
-from interlock.policy import Policy, Question
+from interlock.policy import BASELINE, Policy, Question
 
 DAY = 24 * 60 * 60
 
@@ -84,7 +84,6 @@ class Sealed:
         )
 
 
-BASELINE = Signals()
 NO_WORDS: dict[str, Json] = {"reasoning": "", "alternatives": [], "call_id": None}
 
 

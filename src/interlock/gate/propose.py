@@ -44,7 +44,7 @@ from interlock.model.errors import (
 from interlock.model.ids import check_id, new_id
 from interlock.model.topics import parse_topic
 from interlock.model.verdicts import Verdict
-from interlock.policy import HttpExecute, Policy
+from interlock.policy import BASELINE, HttpExecute, Policy
 
 MAX_KEY = 200
 MAX_WORDS = 20_000
@@ -199,7 +199,7 @@ def prepare(
     sealed = Sealed(
         binding,
         os.urandom(NONCE_BYTES),
-        Signals(confidence=proposal.confidence),
+        BASELINE if proposal.confidence is None else Signals(confidence=proposal.confidence),
         proposal.tags if registered else None,
         words_of(proposal),
     )

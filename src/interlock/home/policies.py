@@ -1,12 +1,15 @@
 """A policy's files: which they are, and their texts.
 
-1. A policy is one file, or the YAML and JSON files of one directory; not those of its subdirectories. Files
-   named ``*.test.yaml`` are its tests and no part of it.
+1. A policy is one file, or the YAML and JSON files of one directory. Files named ``*.test.yaml`` are its
+   tests and no part of it. A file that was probably meant to be (``deny.YAML``, ``deny.test.json``, one in a
+   subdirectory) is an error: a rule that silently is not there is the worst kind of rule.
 2. All files of a policy together have at most `MAX_POLICY_BYTES`, and are UTF-8.
 """
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -16,6 +19,7 @@ from interlock.policy import Policy, parse
 MAX_POLICY_BYTES = 4 << 20
 """Of all files of a policy together."""
 _POLICY_SUFFIXES = frozenset({".yaml", ".yml", ".json"})
+_YAML = frozenset({".yaml", ".yml"})
 _TEST_SUFFIXES = (".test.yaml", ".test.yml")
 
 
@@ -59,6 +63,7 @@ def _policy_files(path: Path) -> list[Path]:
     found = [file for file in _files(path) if file.suffix in _POLICY_SUFFIXES and not _is_test(file)]
     if not found:
         raise PolicyError(f"{path} holds no .yaml, .yml or .json file.", fix="Name a policy file.")
+    _check_nothing_is_left_out(path)
     return found
 
 
@@ -71,13 +76,36 @@ def _test_files(path: Path) -> list[Path]:
     return [file for file in beside if file.exists()]
 
 
+def _check_nothing_is_left_out(folder: Path) -> None:
+    """Raises `PolicyError` where a file looks like one of the policy's and would not be read."""
+    for file in _listed(folder):
+        suffix = file.suffix.lower()
+        odd = suffix in (*_POLICY_SUFFIXES, ".json5", ".jsonc") and file.suffix not in _POLICY_SUFFIXES
+        if file.is_dir():
+            if suffix in _POLICY_SUFFIXES or any(inner.suffix.lower() in _YAML for inner in _listed(file)):
+                raise PolicyError(
+                    f"{file} is a directory with policy files in it, which are not read.",
+                    fix="Move them up, or out of the policy's directory.",
+                )
+        elif odd or (_is_test(file) and not file.name.endswith(_TEST_SUFFIXES)):
+            raise PolicyError(
+                f"{file} is neither a policy file (.yaml, .yml, .json) nor a test (.test.yaml): "
+                "it would not be read.",
+                fix="Rename it, or move it out of the policy's directory.",
+            )
+
+
 def _is_test(file: Path) -> bool:
     return file.stem.endswith(".test")
 
 
 def _files(folder: Path) -> list[Path]:
+    return [file for file in _listed(folder) if not file.is_dir()]
+
+
+def _listed(folder: Path) -> list[Path]:
     try:
-        return sorted(file for file in folder.iterdir() if not file.is_dir())
+        return sorted(folder.iterdir())
     except OSError as error:
         raise PolicyError(f"{folder} cannot be read: {error.strerror}.") from None
 
@@ -99,9 +127,16 @@ def _texts(files: Iterable[Path]) -> dict[str, str]:
     return sources
 
 
+def _at_once(name: str, flags: int) -> int:
+    """Open without waiting for whoever might write into a pipe."""
+    return os.open(name, flags | os.O_NONBLOCK)
+
+
 def _read(file: Path, limit: int) -> bytes:
     try:
-        with file.open("rb") as handle:
+        with open(file, "rb", opener=_at_once) as handle:
+            if not stat.S_ISREG(os.fstat(handle.fileno()).st_mode):
+                raise PolicyError(f"{file} is no ordinary file.", fix="Name a file that can be read twice.")
             data = handle.read(limit + 1)
     except FileNotFoundError:
         raise PolicyError(f"There is no policy file {file}.", fix="Name an existing file.") from None

@@ -105,12 +105,11 @@ class Signals:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Signals:
         exact = ("confidence", "anomaly_score", "sentiment", "injection_score")
-        return cls(
-            **{
-                name: Decimal(found) if name in exact and found is not None else found
-                for name, found in value.items()
-            }
-        )
+        fields: dict[str, Any] = {
+            name: Decimal(found) if name in exact and found is not None else found
+            for name, found in value.items()
+        }
+        return cls(**fields)
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,7 +69,7 @@ class InvalidInput(InterlockError):
     title = "The request holds a value that is not acceptable"
     status = 422
     exit_code = 2
-    advice = "Correct the value and send the request again."
+    advice = "Correct the value and try again."
 
     def __init__(self, detail: str, *, path: str = "$", fix: str = "") -> None:
         super().__init__(f"{path}: {detail}", fix=fix, extra={"path": path})

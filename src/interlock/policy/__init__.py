@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from interlock.policy.catalogue import ArgType, CallerExecute, CatalogueEntry, HttpExecute, RaiseTo
 from interlock.policy.decide import Policy, Question
-from interlock.policy.explain import Explanation, Match
+from interlock.policy.explain import Explanation, Match, Raised
 from interlock.policy.load import parse
 from interlock.policy.rules import BASELINE
 
@@ -30,5 +30,6 @@ __all__ = [
     "Policy",
     "Question",
     "RaiseTo",
+    "Raised",
     "parse",
 ]

@@ -21,10 +21,11 @@ def check_actions(report: Report, reach: Reach) -> None:
     """Everything about the entries of the catalogue."""
     trigger = report.document.triggers.irreversibility
     scope = trigger.match or ScopeSpec()
-    met = reach.matching(scope.topics, scope.risk_tags, scope.all_risk_tags) if trigger.enabled else ()
+    met = reach.met(scope.topics, scope.risk_tags, scope.all_risk_tags) if trigger.enabled else ()
     watched = frozenset(entry.pattern for entry in met)
-    for entry, (key, spec) in zip(reach.entries, report.document.actions.items(), strict=True):
-        _Action(report, reach, key, spec, entry).check(watched=key in watched)
+    for entry in reach.entries:
+        spec = report.document.actions[entry.pattern]
+        _Action(report, reach, entry.pattern, spec, entry).check(watched=entry.pattern in watched)
 
 
 class _Action:
@@ -61,9 +62,16 @@ class _Action:
             self.report.add(
                 self.path, f"{self.key!r} would catalogue every topic unseen; name topics", key=True
             )
-        elif (unnamed or pattern.open_ended) and self.spec.tier < Tier.EXTERNAL:
-            swept = f"every topic of {len(pattern.segments)} segments" if unnamed else "every topic below it"
-            self.report.warn(f"action {self.key}: tier {self.spec.tier} lets {swept} run, also future ones")
+            return
+        swept = f"every topic of {len(pattern.segments)} segments" if unnamed else "every topic below it"
+        if (unnamed or pattern.open_ended) and self.spec.tier < Tier.EXTERNAL:
+            self.report.loosens(
+                f"action {self.key}: tier {self.spec.tier} lets {swept} run, also future ones"
+            )
+        elif unnamed:
+            self.report.loosens(
+                f"action {self.key}: it catalogues {swept} unseen, so default_decision speaks of none of them"
+            )
 
     def args(self) -> None:
         for name, arg in (self.spec.args or {}).items():
@@ -121,7 +129,9 @@ class _Action:
                     f"tier {raised.tier} is not above the action's own tier {self.spec.tier}",
                 )
             when: Path = (*at, "when")
-            asked = self.report.condition(when, raised.when, [self.entry], whose=f"action {self.key}")
+            asked = self.report.condition(
+                when, raised.when, self.reach.alone(self.entry), whose=f"action {self.key}"
+            )
             if asked is None:
                 continue
             if ("tier",) in asked.read:
@@ -179,7 +189,8 @@ class _Action:
             self.report.warn(f"action {self.key}: undo names {undo}, which nobody catalogued")
 
     def money(self) -> None:
-        """What the built-in invariant about money cannot read, it holds."""
+        """What the invariant about money cannot read, it holds; what nobody calls an amount, it misses."""
+        self.unseen_money()
         if self.spec.tier == Tier.IRREVERSIBLE or "money" in (self.report.document.invariants.disabled or ()):
             return
         known = self.report.document.invariants.money_above
@@ -196,6 +207,17 @@ class _Action:
                 "threshold, so invariant:money holds every call"
             )
 
+    def unseen_money(self) -> None:
+        """Money that moves where no threshold and no invariant looks."""
+        names = [name for name, arg in sorted((self.spec.args or {}).items()) if arg.currency is not None]
+        declared = "amount" in (self.spec.roles or {}) or "money" in (self.spec.risk_tags or ())
+        reads = highest_tier(self.spec) < Tier.REVERSIBLE
+        if names and not declared and not reads and self.spec.tier < Tier.IRREVERSIBLE:
+            self.report.loosens(
+                f"action {self.key}: {names[0]} is money and no argument has the role amount, "
+                "so no threshold and no invariant reads it"
+            )
+
     def irreversible(self) -> None:
         """What the irreversibility trigger holds for want of a way back."""
         tiers = {self.spec.tier, *(raised.tier for raised in self.spec.raise_to or ())}
@@ -206,6 +228,15 @@ class _Action:
             f"action {self.key}: irreversibility asks a person each time it is tier 2, because no undo "
             "takes it back within 5m"
         )
+
+
+def highest_tier(spec: ActionSpec) -> int:
+    """The highest tier that an action may have."""
+    return max([spec.tier, *(raised.tier for raised in spec.raise_to or ())])
+
+
+LIMITS = ("max_runtime_sec", "network_allowlist", "max_amount_usd")
+"""The constraints that something has to enforce."""
 
 
 def unenforced(entry: CatalogueEntry, constraint: str) -> str:

@@ -4,19 +4,24 @@
    restrict, and not in one that overrides another or that belongs to a level (promise P1).
 2. A limit that nothing enforces is an error where that is certain, and a warning where it depends on topics
    nobody catalogued yet: a limit on paper is worse than none.
-3. An override names a rule there is, that is not locked, and never in a circle. Silence approves nothing of
-   tier 3 or 4, and nothing that nobody catalogued.
+3. An override names a rule there is, that is neither locked nor overrides others itself: in a chain, an
+   unknown input of the first could bring back what the last forbids. Silence approves nothing of tier 3 or 4,
+   and nothing that nobody catalogued.
+4. A threshold that no entry feeds restricts nothing, and a permissive rule on ``*.*`` reviews nothing: each
+   is a warning, and so is what the lowest level, which every agent has, lets run by sweeping. What is true of
+   many entries is said once, with the first of them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 
 from interlock.model.topics import TopicPattern
 from interlock.model.verdicts import DEFAULT_OWNER, Decision, Tier
 from interlock.policy.catalogue import CatalogueEntry, overlap
-from interlock.policy.check_actions import certainly_unenforced, unenforced
-from interlock.policy.checking import CONFIDENCE, Asked, Report, around, cycles
+from interlock.policy.check_actions import LIMITS, certainly_unenforced, highest_tier, unenforced
+from interlock.policy.checking import CONFIDENCE, Asked, Report
 from interlock.policy.compiling import compile_constraints
 from interlock.policy.document import (
     DEFAULT_OWNERS,
@@ -26,7 +31,7 @@ from interlock.policy.document import (
     RuleSpec,
 )
 from interlock.policy.findings import Path
-from interlock.policy.reach import Reach
+from interlock.policy.reach import Met, Reach
 from interlock.policy.typecheck import only_tightens
 
 ONLY_TIGHTEN = "confidence is reported by the agent and may only tighten; a rule that permits cannot read it"
@@ -48,23 +53,58 @@ UNENFORCED_ENDS = {
 def check_rules(report: Report, reach: Reach) -> None:
     """Everything about the author's rules."""
     seen: dict[str, int] = {}
+    survey = _Survey(report, reach)
     for index, spec in enumerate(report.document.rules):
-        rule = _Rule(report, reach, ("rules", index), report.document.rule_id(index), spec)
+        rule = _Rule(report, survey, ("rules", index), report.document.rule_id(index), spec)
         rule.identity(seen)
         rule.check()
         rule.lane(spec)
         rule.owner(spec)
     _Overrides(report).check()
-    for name, lane in report.document.lanes.items():
+    for name, lane in sorted(report.document.lanes.items()):
         _lane_warnings(report, f"lane {name}", lane)
 
 
 def check_levels(report: Report, reach: Reach) -> None:
     """Everything about the rules of autonomy levels."""
-    for level, spec in report.document.autonomy_levels.items():
+    survey = _Survey(report, reach)
+    levels = sorted(report.document.autonomy_levels.items())
+    for level, spec in levels:
+        taken = 0
         for index, rule in enumerate(spec.rules):
             path: Path = ("autonomy_levels", level, "rules", index)
-            _Rule(report, reach, path, f"{index + 1} of {level}", rule).check()
+            checked = _Rule(report, survey, path, f"{index + 1} of {level}", rule)
+            checked.check()
+            if level == levels[0][0]:
+                checked.everybody(taken)
+            taken |= checked.met.bits if checked.unconditional else 0
+
+
+class _Survey:
+    """What rules ask about many entries, asked once of each: the bits of those of which something holds."""
+
+    def __init__(self, report: Report, reach: Reach) -> None:
+        self.reach = reach
+        self.actions = report.document.actions
+        self.unenforced = {name: self._lacking(unenforced, name) for name in LIMITS}
+        self.never_enforced = {
+            name: self.unenforced[name] & self._lacking(certainly_unenforced, name) for name in LIMITS
+        }
+        self.unlimited = reach.where(lambda entry: not entry.constraints.named)
+        self.tier_3 = reach.where(lambda entry: entry.tier is Tier.EXTERNAL)
+        self.tier_4 = reach.where(lambda entry: entry.tier is Tier.IRREVERSIBLE)
+        self.external = reach.where(lambda entry: self.highest(entry) >= Tier.EXTERNAL)
+        self.unfed = {
+            "amount_usd_above": reach.where(lambda e: e.args is not None and "amount" not in e.roles),
+            "affected_users_above": reach.where(lambda e: "people" not in e.roles),
+        }
+
+    def _lacking(self, why: Callable[[CatalogueEntry, str], object], limit: str) -> int:
+        return self.reach.where(lambda entry: bool(why(entry, limit)))
+
+    def highest(self, entry: CatalogueEntry) -> int:
+        """The highest tier that an entry's topics may have."""
+        return highest_tier(self.actions[entry.pattern])
 
 
 class _Rule:
@@ -75,10 +115,11 @@ class _Rule:
     """
 
     def __init__(
-        self, report: Report, reach: Reach, path: Path, name: str, spec: RuleSpec | LevelRuleSpec
+        self, report: Report, survey: _Survey, path: Path, name: str, spec: RuleSpec | LevelRuleSpec
     ) -> None:
         self.report = report
-        self.reach = reach
+        self.survey = survey
+        self.reach = survey.reach
         self.path = path
         self.name = name
         self.spec = spec
@@ -91,16 +132,15 @@ class _Rule:
         self.patterns = None if topics is None else [TopicPattern.parse(text) for text in topics]
 
     @cached_property
-    def met(self) -> tuple[CatalogueEntry, ...]:
+    def met(self) -> Met:
         """The entries that the rule may match."""
-        return self.reach.matching(self.match.topics, self.match.risk_tags, self.match.all_risk_tags)
+        return self.reach.met(self.match.topics, self.match.risk_tags, self.match.all_risk_tags)
 
     @cached_property
-    def exactly(self) -> frozenset[str]:
-        """Keys of the entries that speak for a topic which the rule names in full."""
+    def exactly(self) -> Met:
+        """Those of them that speak for a topic which the rule names in full."""
         named = [pattern.text for pattern in self.patterns or () if pattern.exact]
-        entries = [self.reach.entry(topic) for topic in named]
-        return frozenset(entry.pattern for entry in entries if entry is not None)
+        return self.met.among(self.reach.met(named).bits)
 
     @cached_property
     def in_the_dark(self) -> bool:
@@ -156,18 +196,16 @@ class _Rule:
         return asked
 
     def limits(self) -> None:
-        for name in self.limited:
-            if self.in_the_dark:
-                continue
-            for entry in self.met:
+        for name in self.limited if not self.in_the_dark else ():
+            certain = self.exactly.among(self.survey.never_enforced[name])
+            for entry in certain:
+                at: Path = (*self.path, "constraints", name)
                 missing = unenforced(entry, name)
-                if missing and entry.pattern in self.exactly and certainly_unenforced(entry, name):
-                    at: Path = (*self.path, "constraints", name)
-                    self.report.add(at, f"nothing enforces {name} for {entry.pattern}: {missing}", key=True)
-                elif missing:
-                    self.report.warn(
-                        f"rule {self.name}: nothing enforces {name} for {entry.pattern}: {missing}"
-                    )
+                self.report.add(at, f"nothing enforces {name} for {entry.pattern}: {missing}", key=True)
+            others = self.met.among(self.survey.unenforced[name] & ~certain.bits)
+            if others:
+                missing = unenforced(others.first, name)
+                self.report.warn(f"rule {self.name}: nothing enforces {name} for {others.named}: {missing}")
             if not self.met:
                 self.report.warn(f"rule {self.name}: {name} has no executor yet; no catalogued topic matches")
 
@@ -176,18 +214,63 @@ class _Rule:
         for key, signal in _OBSERVED.items():
             if getattr(self.match, key) is not None:
                 report.not_observed(f"rule {name}", signal)
-        if self.decision is Decision.ALLOW_WITH_CONSTRAINTS and not self.limited:
-            bare = [entry for entry in self.met if not entry.constraints.named]
-            if bare or not self.met:
-                report.warn(f"rule {name}: allow_with_constraints ends up without constraints")
+        hollow = self.decision is Decision.ALLOW_WITH_CONSTRAINTS and not self.limited
+        if hollow and (self.met.among(self.survey.unlimited) or not self.met):
+            report.warn(f"rule {name}: allow_with_constraints ends up without constraints")
         if not self.decision.restrictive:
-            for entry in self.met if self.exactly else ():
-                if entry.pattern in self.exactly and entry.tier is Tier.IRREVERSIBLE:
-                    report.warn(f"rule {name}: {entry.pattern} is tier 4; a person is asked all the same")
-        elif not self.of_level and self.only_confidence(asked):
+            asking = self.exactly.among(self.survey.tier_4)
+            if asking:
+                report.warn(f"rule {name}: {asking.named} is tier 4; a person is asked all the same")
+            self.unreviewed()
+            return
+        if not self.of_level and self.only_confidence(asked):
             report.warn(
                 f"rule {name}: restricts everything it covers for an agent that reports no confidence"
             )
+        self.thresholds()
+
+    def unreviewed(self) -> None:
+        """What an author's rule permits although nobody named it: a level permits what is catalogued only."""
+        for pattern in self.patterns or ():
+            if pattern.names and set(pattern.segments) == {"*"} and not self.of_level:
+                every = f"every topic of {len(pattern.segments)} segments"
+                self.report.loosens(
+                    f"rule {self.name}: {pattern.text!r} names {every}, so it lets run what nobody catalogued"
+                )
+
+    @property
+    def unconditional(self) -> bool:
+        """Whether it matches all that its topics and tags match."""
+        asked = {key for key, value in self.match if value is not None}
+        return self.spec.when is None and asked <= _SCOPE - {"confidence_below"}
+
+    def everybody(self, taken: int) -> None:
+        """What a rule of the lowest level, which every agent has, permits by sweeping.
+
+        Args:
+            taken: bits of the entries about which earlier rules of the level decide.
+        """
+        named = self.patterns is not None and all(pattern.exact for pattern in self.patterns)
+        if self.decision.restrictive or named or not self.unconditional:
+            return
+        found = self.met.among(self.survey.tier_3 & ~taken)
+        if found:
+            self.report.loosens(
+                f"rule {self.name}: every agent has this level, and it permits {found.named}, which is tier 3"
+            )
+
+    def thresholds(self) -> None:
+        """Thresholds of a restriction on what the catalogue says is not there: those are never exceeded."""
+        for key, unfed in self.survey.unfed.items():
+            if getattr(self.match, key) is None:
+                continue
+            without = self.met.among(unfed)
+            idle = without if len(without) == len(self.met) else self.exactly.among(unfed)
+            if idle:
+                role = "amount" if key == "amount_usd_above" else "people"
+                self.report.loosens(
+                    f"rule {self.name}: {key} never holds for {idle.named}: no argument has the role {role}"
+                )
 
     def only_confidence(self, asked: Asked | None) -> bool:
         """Whether the agent's own confidence is all that the rule asks about a topic it covers."""
@@ -232,16 +315,15 @@ class _Rule:
 
     def silence(self, path: Path) -> None:
         """What a lane that allows on timeout must not be able to let through."""
-        for entry in self.met:
-            spec = self.report.document.actions[entry.pattern]
-            tier = max(spec.tier, *(raised.tier for raised in spec.raise_to or ()), 1)
-            if tier >= Tier.EXTERNAL:
-                self.report.add(
-                    path,
-                    "silence never approves tier 3 or 4: on_timeout allow, and the rule may match "
-                    f"{entry.pattern}, which is or becomes tier {tier}",
-                )
-                return
+        risky = self.met.among(self.survey.external)
+        if risky:
+            entry = risky.first
+            self.report.add(
+                path,
+                "silence never approves tier 3 or 4: on_timeout allow, and the rule may match "
+                f"{entry.pattern}, which is or becomes tier {self.survey.highest(entry)}",
+            )
+            return
         for text in self.match.topics or ("*",):
             if not self.reach.inside(TopicPattern.parse(text)):
                 self.report.add(
@@ -261,7 +343,6 @@ class _Overrides:
         self.by_id = {rule.id: index for index, rule in enumerate(self.rules) if rule.id is not None}
 
     def check(self) -> None:
-        edges: dict[str, list[str]] = {}
         for index, rule in enumerate(self.rules):
             for place, other in enumerate(rule.overrides or ()):
                 path: Path = ("rules", index, "overrides", place)
@@ -269,21 +350,18 @@ class _Overrides:
                 if other not in self.by_id:
                     guess = self.report.meant(other, self.by_id)
                     self.report.add(path, f"there is no rule {other!r} to override", guess)
-                elif other == rule.id:
+                    continue
+                overridden = self.rules[self.by_id[other]]
+                if other == rule.id:
                     self.report.add(path, f"rule {name!r} overrides itself")
-                elif self.rules[self.by_id[other]].locked:
+                elif overridden.locked:
                     self.report.add(path, f"rule {other!r} is locked; nothing overrides it")
+                elif overridden.overrides:
+                    self.report.add(
+                        path, f"rule {other!r} overrides others itself, so rule {name!r} cannot override it"
+                    )
                 else:
-                    edges.setdefault(name, []).append(other)
-                    self.report.warn(f"rule {name} overrides rule {other} where both match")
-        for cycle in cycles(edges):
-            first = min(cycle, key=lambda name: self.by_id.get(name, 0))
-            at = cycle.index(first)
-            index = self.by_id.get(first, 0)
-            turned = cycle[at:] + cycle[:at]
-            self.report.add(
-                ("rules", index, "overrides"), f"rules override each other in a circle: {around(turned)}"
-            )
+                    self.report.loosens(f"rule {name} overrides rule {other} where both match")
 
 
 def _lane_warnings(report: Report, whose: str, lane: LaneSpec) -> None:

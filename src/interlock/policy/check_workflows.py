@@ -19,8 +19,8 @@ _BELONGS = {
 
 def check_workflows(report: Report) -> None:
     """Everything about workflows."""
-    for name, workflow in report.document.workflows.items():
-        for step_name, step in workflow.steps.items():
+    for name, workflow in sorted(report.document.workflows.items()):
+        for step_name, step in sorted(workflow.steps.items()):
             path: Path = ("workflows", name, "steps", step_name)
             _belongs(report, path, step)
             _leads(report, path, step, workflow)
@@ -54,7 +54,7 @@ def _needs(report: Report, path: Path, step: StepSpec, whose: str) -> None:
     elif step.type == "condition":
         if step.branches is None:
             report.add(path, "a condition step says its branches")
-        for branch, spec in (step.branches or {}).items():
+        for branch, spec in sorted((step.branches or {}).items()):
             at: Path = (*path, "branches", branch, "when")
             report.condition(at, spec.when, whose=whose, roots=_ROOTS)
     elif step.on_timeout == "allow":

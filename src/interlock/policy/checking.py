@@ -4,6 +4,8 @@
 2. Nothing is blamed for what `structure` left out: a name that is only missing because its definition does
    not fit is no second finding.
 3. Checking ends after `ENOUGH` findings, and guesses at what was meant are made for the first of them only.
+4. A warning is said once for everything that it is about, however much that is. Of very many, the first
+   `MAX_WARNINGS` are kept and the rest are counted; what loosens comes first, so that no flood hides it.
 """
 
 from __future__ import annotations
@@ -13,11 +15,11 @@ from dataclasses import dataclass
 
 from interlock.model.errors import BadTopic
 from interlock.model.topics import TopicPattern
-from interlock.policy.catalogue import CatalogueEntry
 from interlock.policy.document import Document
 from interlock.policy.expressions import Expr, ExpressionError, fields_of, parse_expression
 from interlock.policy.fields import REPORTED, RULE_ROOTS, Kind
 from interlock.policy.findings import ENOUGH, MAX_FINDINGS, Finding, Path, Places, nearest
+from interlock.policy.reach import Met
 from interlock.policy.structure import whereabouts
 from interlock.policy.typecheck import Scope, check_types
 
@@ -35,7 +37,7 @@ NOT_OBSERVED = frozenset(
     }
 )
 """Signals that nothing observes in this version; they stay at their baseline."""
-
+MAX_WARNINGS = 200
 
 CONFIDENCE = tuple(REPORTED.split("."))
 
@@ -61,6 +63,7 @@ class Report:
     """Findings and warnings about one document.
 
     Attributes:
+        loosened: the warnings about guards that this policy switches off, narrows or goes around.
         missing: paths of what was left out of the document because it does not fit.
         facts: the kind of each declared fact. read_facts: those that some condition reads.
         lost_patterns: of the actions that were left out; None stands for one that cannot be read, or many.
@@ -71,7 +74,8 @@ class Report:
         self.places = places
         self.missing = missing
         self.findings: list[Finding] = []
-        self.warnings: list[str] = []
+        self.loosened: list[str] = []
+        self.noted: list[str] = []
         self.facts = {name: _kind(spec.type) for name, spec in document.facts.items()}
         self.read_facts: set[str] = set()
         self.lost_patterns = _patterns(str(path[1]) for path in missing if path[0] == "actions" and path[1:])
@@ -89,7 +93,19 @@ class Report:
         self.findings.append(Finding(place, message, suggestion, rule))
 
     def warn(self, sentence: str) -> None:
-        self.warnings.append(sentence)
+        """A warning about what stands on paper only, or surprises."""
+        self.noted.append(sentence)
+
+    def loosens(self, sentence: str) -> None:
+        """A warning about a guard that this policy switches off, narrows or goes around."""
+        self.loosened.append(sentence)
+
+    @property
+    def warnings(self) -> list[str]:
+        """Each once, what loosens first; at most `MAX_WARNINGS`, and how many more there are."""
+        found = list(dict.fromkeys([*self.loosened, *self.noted]))
+        more = len(found) - MAX_WARNINGS
+        return [*found[:MAX_WARNINGS], f"and {more} more warnings"] if more > 0 else found
 
     def left_out(self, *path: str | int) -> bool:
         return path in self.missing or path[:1] in self.missing
@@ -101,7 +117,7 @@ class Report:
         self,
         path: Path,
         text: str,
-        entries: Iterable[CatalogueEntry] = (),
+        entries: Met | tuple[()] = (),
         *,
         whose: str,
         roots: frozenset[str] = RULE_ROOTS,
@@ -120,7 +136,7 @@ class Report:
         facts = dict.fromkeys(steps[1] for steps in read if steps[0] == "facts" and len(steps) > 1)
         self.read_facts.update(facts)
         if not any(self.left_out("facts", name) for name in facts):
-            for problem in check_types(expr, Scope(tuple(entries), self.facts, roots)):
+            for problem in check_types(expr, Scope(entries, self.facts, roots)):
                 self.add(path, problem.message, problem.suggestion)
         for steps in read:
             name = ".".join(steps)

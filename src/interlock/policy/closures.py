@@ -12,7 +12,8 @@
 Where this departs from CEL, always towards unknown or exactness:
 
 - null is missing: ``has()`` is false of it and comparisons with it are unknown, where CEL has a null value.
-- ``has()`` is never unknown: where CEL fails because there is no object to look into, it is false.
+- ``has()`` of what would stand in something missing is false, where CEL fails; where a text or a list stands
+  instead of the object, it is unknown, as in CEL.
 - another type is unknown, where CEL calls it unequal; so are elements of another type under ``in``, and
   objects under ``in``, ``size`` and macros, where CEL takes their keys. Booleans have no order.
 - numbers are exact decimals, where CEL has doubles; NaN and infinities are unknown; text of an argument
@@ -43,7 +44,7 @@ from interlock.policy.comparing import (
     members_of,
     same_kind,
 )
-from interlock.policy.fields import CONVERT, As, inside, reader
+from interlock.policy.fields import CONVERT, UNREADABLE, As, inside, presence, reader
 from interlock.policy.kleene import Check, Truth, both, constant, either, every, negation, some
 from interlock.policy.patterns import MAX_SEARCH, pattern_of, search
 from interlock.policy.syntax import (
@@ -107,8 +108,7 @@ class _Compiler:
             case In():
                 return self.lookup(expr)
             case Has():
-                read = self.read(expr.field, "present")
-                return lambda inputs: read(inputs) is not None
+                return _has(self.read(expr.field, "present"))
             case Text():
                 return self.text(expr)
             case Each():
@@ -251,6 +251,14 @@ _ASK: Mapping[str, Callable[[str, str], bool]] = {
 }
 
 
+def _has(read: Read) -> Check:
+    def check(inputs: Any) -> Truth:
+        value = read(inputs)
+        return None if value is UNREADABLE else value is not None
+
+    return check
+
+
 class _ElementCompiler(_Compiler):
     """From a macro's body to closures over (inputs, the element, what is kept from element to element).
 
@@ -270,6 +278,8 @@ class _ElementCompiler(_Compiler):
         steps, convert = field.path[1:], CONVERT[kind]
         if not steps:
             return lambda bound: convert(bound[1])
+        if kind == "present":
+            return lambda bound: presence(bound[1], steps)
         return lambda bound: convert(inside(bound[1], steps))
 
     def tiers(self, inputs: Any) -> tuple[int, ...]:

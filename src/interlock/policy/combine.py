@@ -135,7 +135,7 @@ class Combining:
             snapshot=self.snapshot,
             tags=tuple(sorted(seen.inputs.tags or ())),
             matched=tuple(r.id for r, _ in counted),
-            missing=once(seen.missing),
+            missing=once(_named(name, seen.inputs) for name in seen.missing),
             handoff=_strictest(self.handoffs[trigger] for trigger in triggers) if held else None,
             informed=tuple(owners[1:]),
             overridden=seen.overridden,
@@ -192,6 +192,13 @@ class Combining:
         return owner or routing.default or DEFAULT_OWNER
 
 
+def _named(name: str, inputs: Inputs) -> str:
+    """An input by the name it has for this topic: the argument that holds the amount."""
+    if name == "amount_usd" and inputs.entry is not None and "amount" in inputs.entry.roles:
+        return f"args.{inputs.entry.roles['amount']}"
+    return name
+
+
 def _triggers(counted: list[Counted], tier: Tier | None, rule: str) -> tuple[Trigger, ...]:
     found = {trigger for r, _ in counted for trigger in r.triggers}
     if tier is Tier.IRREVERSIBLE or rule == "default:tier-3":
@@ -216,7 +223,10 @@ def _strictest(handoffs: Iterable[Handoff]) -> Handoff | None:
 
 
 def _lane(asking: list[Counted], tier: Tier | None, *, level_asks: bool) -> Lane:
-    """The shortest window, the strictest end where two are equal; the shortest validity."""
+    """The shortest window, the strictest end, the shortest validity.
+
+    Where silence allows, a longer window is the stricter one: somebody may still look.
+    """
     rules = [pair for pair in asking if pair[0].layer is Layer.RULE]
     lanes = [rule.lane for rule, _ in rules if rule.lane is not None]
     everybody = len(lanes) == len(asking) and not level_asks
@@ -228,8 +238,10 @@ def _lane(asking: list[Counted], tier: Tier | None, *, level_asks: bool) -> Lane
             replace(lane, on_timeout=OnTimeout.ESCALATE) if lane.on_timeout is OnTimeout.ALLOW else lane
             for lane in lanes
         ]
-    first = min(lanes, key=lambda lane: (lane.window_sec, -lane.on_timeout.severity))
-    return Lane(first.window_sec, first.on_timeout, min(lane.valid_sec for lane in lanes))
+    end = max((lane.on_timeout for lane in lanes), key=lambda end: end.severity)
+    windows = [lane.window_sec for lane in lanes]
+    window = max(windows) if end is OnTimeout.ALLOW else min(windows)
+    return Lane(window, end, min(lane.valid_sec for lane in lanes))
 
 
 def _order(counted: Counted) -> tuple[int, int, bool, int]:

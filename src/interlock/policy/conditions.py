@@ -16,7 +16,7 @@ from typing import Any
 
 from interlock.policy.closures import Check, Truth, compile_expression, kind_of
 from interlock.policy.expressions import parse_expression
-from interlock.policy.fields import As, Inputs, reader
+from interlock.policy.fields import UNREADABLE, As, Inputs, reader
 from interlock.policy.syntax import (
     Compare,
     Each,
@@ -60,7 +60,8 @@ class Test:
         """The unknown fields that keep the test from being decided; none where it is."""
         if self.check(inputs) is not None:
             return ()
-        return tuple(each.name for each in self.readings if each.needed and each.read(inputs) is None)
+        unknown = [each for each in self.readings if each.read(inputs) is None]
+        return tuple(each.name for each in [each for each in unknown if each.needed] or unknown)
 
 
 def conjunction(tests: Iterable[Test], inputs: Inputs) -> Truth:
@@ -92,8 +93,19 @@ def readings_of(expr: Expr) -> tuple[Reading, ...]:
         if kinds.get(path, "present") == "present":
             kinds[path] = kind
     return tuple(
-        Reading(".".join(path), reader(path, kind), kind != "present") for path, kind in kinds.items()
+        Reading(".".join(path), _shown(path) if kind == "present" else reader(path, kind), kind != "present")
+        for path, kind in kinds.items()
     )
+
+
+def _shown(path: tuple[str, ...]) -> Callable[[Inputs], Any]:
+    read = reader(path, "present")
+
+    def shown(inputs: Inputs) -> Any:
+        value = read(inputs)
+        return None if value is UNREADABLE else value
+
+    return shown
 
 
 def _asked(expr: Expr, variable: str = "") -> Iterable[tuple[tuple[str, ...], As]]:

@@ -55,7 +55,7 @@ from interlock.policy.levels import Level, Outcome, outcome
 from interlock.policy.plans import Ground, Plan, Plans
 from interlock.policy.rules import BASELINE, Rule, at_rest
 
-REMEMBERED_VERDICTS = 256
+REMEMBERED_VERDICTS = 4_096
 MAX_CANONICAL = 8 << 20
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -243,6 +243,8 @@ class Policy:
                 missing += rule.unknown(inputs)
         level, said = self._level(plan, question.level, inputs)
         basis = (
+            question.topic,
+            inputs.tags,
             tuple([(rule.layer, rule.index, proved) for rule, proved in counted]),
             tuple([rule.index for rule in limiting]),
             inputs.tiers,
@@ -253,7 +255,7 @@ class Policy:
             overridden,
             tuple(missing),
         )
-        verdicts = plan.verdicts
+        verdicts = self._plans.verdicts
         verdict = verdicts.get(basis)
         if verdict is None:
             if len(verdicts) >= REMEMBERED_VERDICTS:
@@ -312,9 +314,11 @@ class Policy:
 
     def explain(self, question: Question) -> Explanation:
         """The same verdict as `decide`, with every rule that was asked and what it read."""
-        ground = self._plans.of(question.topic, question.tags).ground
-        inputs, _ = _inputs(ground, question)
-        return explained(self.decide(question), ground.entry, self.speaking(question.topic)[0], inputs)
+        plan = self._plans.of(question.topic, question.tags)
+        inputs, _ = _inputs(plan.ground, question)
+        _, said = self._level(plan, question.level, inputs)
+        rules, _ = self.speaking(question.topic)
+        return explained(self.decide(question), plan.ground.entry, rules, said, inputs)
 
     def speaking(self, topic: str) -> tuple[list[Rule], frozenset[str]]:
         """Every rule that speaks about a topic, built-in ones too, and the ids of those that name it."""

@@ -7,20 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from interlock.model.text import visible
-from interlock.model.verdicts import Decision, Verdict
+from interlock.model.verdicts import Decision, Tier, Verdict
 from interlock.policy.closures import Truth
-from interlock.policy.conditions import Test
+from interlock.policy.conditions import Test, conjunction
 from interlock.policy.fields import Inputs
 from interlock.policy.rules import Layer, Rule
 
 if TYPE_CHECKING:
     from interlock.policy.catalogue import CatalogueEntry
+    from interlock.policy.levels import Outcome
 
 SHOWN = 200
 """Characters of one value that an explanation shows."""
+
+Found = Literal["proved", "not refuted", "refuted", "not proved", "set aside", "not named"]
+"""What became of a rule. It matched where it is proved, or restricts and is not refuted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +32,23 @@ class Match:
     """What one rule made of a question.
 
     Attributes:
-        proved: of a rule that matched, whether its conditions were proved rather than merely not refuted;
-            of a rule passed over, whether they were refuted rather than merely not proved.
+        found: whether it matched, and how surely; `set aside` by a rule that overrides it; `not named`
+            where it would permit a topic outside the catalogue that it only sweeps over.
         why: one sentence with the values that decided.
     """
 
     rule: str
     decision: Decision
-    proved: bool
+    found: Found
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """What one `raise_to` of the catalogue's entry made of a question; `found` as for rules."""
+
+    tier: Tier
+    found: Found
     why: str
 
 
@@ -44,77 +57,92 @@ class Explanation:
     """A verdict and how it came about.
 
     Attributes:
+        raised: each `raise_to` of the entry, in order.
         matches: the rules that matched, strictest first.
+        level: the rules of the autonomy level that may decide, in order.
         passed_over: the other rules that speak about the topic, in file order.
         values: every input that was read, as text; None where it was unknown.
         missing: the unknown inputs, whichever rule asked for them.
     """
 
     verdict: Verdict
+    raised: tuple[Raised, ...]
     matches: tuple[Match, ...]
+    level: tuple[Match, ...]
     passed_over: tuple[Match, ...]
     values: Mapping[str, str | None]
     missing: tuple[str, ...]
 
 
 def explained(
-    verdict: Verdict, entry: CatalogueEntry | None, rules: Iterable[Rule], inputs: Inputs
+    verdict: Verdict,
+    entry: CatalogueEntry | None,
+    rules: Iterable[Rule],
+    said: Outcome | None,
+    inputs: Inputs,
 ) -> Explanation:
-    """The verdict with every rule that speaks about its topic; built-in ones only where they count."""
-    truths = {rule.id: (rule, rule.truth(inputs)) for rule in rules}
-    matching = [truths.pop(rule_id) for rule_id in verdict.matched]
-    others = sorted(
-        (pair for pair in truths.values() if pair[0].layer is Layer.RULE), key=lambda pair: pair[0].index
-    )
-    aside = _set_aside_by([rule for rule, truth in matching if truth is True])
-    raised = [test for found in (entry,) if found for r in found.raise_to for test in r.tests]
-    tests = [*raised, *(test for rule, _ in (*matching, *others) for test in rule.tests)]
+    """The verdict with every rule that speaks about its topic; built-in ones only where they count.
+
+    Args:
+        said: what the autonomy level says.
+    """
+    by_id = {rule.id: rule for rule in rules}
+    matching = [by_id.pop(rule_id) for rule_id in verdict.matched]
+    others = sorted((r for r in by_id.values() if r.layer is Layer.RULE), key=lambda rule: rule.index)
+    possible = () if said is None else said.possible
+    aside = {other: rule.id for rule in matching if rule.truth(inputs) is True for other in rule.overrides}
+    raises = () if entry is None else entry.raise_to
+    tests = [test for raised in raises for test in raised.tests]
+    tests += [test for rule in (*matching, *possible, *others) for test in rule.tests]
     return Explanation(
         verdict=verdict,
-        matches=tuple(
-            Match(rule.id, rule.decision, truth is True, why(rule, inputs)) for rule, truth in matching
+        raised=tuple(
+            Raised(raised.tier, *_found(raised.tests, conjunction(raised.tests, inputs), True, inputs))
+            for raised in raises
         ),
+        matches=tuple(_match(rule, inputs) for rule in matching),
+        level=tuple(_match(rule, inputs) for rule in possible),
         passed_over=tuple(
-            Match(
-                rule.id,
-                rule.decision,
-                truth is False,
-                f"it would match, but {aside[rule.id]} sets it aside"
-                if rule.id in verdict.overridden and rule.id in aside
-                else why_not(rule, truth, inputs),
-            )
-            for rule, truth in others
+            Match(rule.id, rule.decision, "set aside", f"{aside[rule.id]} overrides it")
+            if rule.id in verdict.overridden and rule.id in aside
+            else _passed_over(rule, inputs)
+            for rule in others
         ),
         values={reading.name: shown(reading.read(inputs)) for test in tests for reading in test.readings},
         missing=once(name for test in tests for name in test.missing(inputs)),
     )
 
 
-def _set_aside_by(rules: Iterable[Rule]) -> dict[str, str]:
-    return {other: rule.id for rule in rules for other in rule.overrides}
+def _match(rule: Rule, inputs: Inputs) -> Match:
+    return Match(rule.id, rule.decision, *_found(rule.tests, rule.truth(inputs), True, inputs))
 
 
-def why(rule: Rule, inputs: Inputs) -> str:
-    """Why a rule matched."""
-    if not rule.tests:
-        return "it speaks about this topic without conditions"
-    return "; ".join(_said(test, inputs) for test in rule.tests if test.check(inputs) is not False)
+def _passed_over(rule: Rule, inputs: Inputs) -> Match:
+    truth = rule.truth(inputs)
+    if truth is True:
+        why = "it does not name this topic, which nobody catalogued"
+        return Match(rule.id, rule.decision, "not named", why)
+    return Match(rule.id, rule.decision, *_found(rule.tests, truth, False, inputs))
+
+
+def _found(tests: tuple[Test, ...], truth: Truth, restricts: bool, inputs: Inputs) -> tuple[Found, str]:
+    """What became of a conjunction of tests, and why."""
+    if truth is False:
+        refuted = next(test for test in tests if test.check(inputs) is False)
+        return "refuted", f"{refuted.text} ({_values(refuted, inputs)})"
+    if truth is None and not restricts:
+        unknown = once(name for test in tests for name in test.missing(inputs))
+        return "not proved", _unknown(unknown)
+    if not tests:
+        return "proved", "it speaks about this topic without conditions"
+    why = "; ".join(_said(test, inputs) for test in tests)
+    return "proved" if truth is True else "not refuted", why
 
 
 def _said(test: Test, inputs: Inputs) -> str:
     if test.check(inputs) is None:
-        return f"{test.text} is not refuted, because {_names(test.missing(inputs))} unknown"
+        return f"{test.text}, where {_unknown(test.missing(inputs))}"
     return f"{test.text} ({_values(test, inputs)})" if test.readings else test.text
-
-
-def why_not(rule: Rule, truth: Truth, inputs: Inputs) -> str:
-    """Why a rule that speaks about the topic did not match."""
-    if truth is True:
-        return "it does not name this topic, which nobody catalogued"
-    if truth is None:
-        return f"not proved: {', '.join(once(rule.unknown(inputs)))} unknown"
-    refuted = next(test for test in rule.tests if test.check(inputs) is False)
-    return f"{refuted.text} is refuted ({_values(refuted, inputs)})"
 
 
 def _values(test: Test, inputs: Inputs) -> str:
@@ -125,8 +153,8 @@ def _values(test: Test, inputs: Inputs) -> str:
     return ", ".join(f"{name} is {value}" for name, value in found.items())
 
 
-def _names(names: Sequence[str]) -> str:
-    return f"{', '.join(once(names))} {'is' if len(once(names)) == 1 else 'are'}"
+def _unknown(names: Sequence[str]) -> str:
+    return f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} unknown"
 
 
 def shown(value: Any) -> str | None:
@@ -136,7 +164,7 @@ def shown(value: Any) -> str | None:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, list | tuple | frozenset | dict):
-        return visible(", ".join(map(str, sorted(map(str, value)))) or "nothing", SHOWN)
+        return visible(", ".join(sorted(map(str, value))) or "nothing", SHOWN)
     return visible(value if isinstance(value, str) else f"{value}", SHOWN)
 
 

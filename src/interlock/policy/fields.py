@@ -141,7 +141,13 @@ def _decimal(value: object) -> Decimal | None:
 
 
 # One decision reads the same amount several times; only text is remembered, for 1 and True are equal keys.
-decimal_of_text: Callable[[str], Decimal | None] = lru_cache(maxsize=1_024)(_decimal)
+_remembered: Callable[[str], Decimal | None] = lru_cache(maxsize=1_024)(_decimal)
+_LONGEST_NUMBER = 64
+
+
+def decimal_of_text(text: str) -> Decimal | None:
+    """The number that a text is, or None. What is longer than any amount is not even kept in mind."""
+    return _remembered(text) if len(text) <= _LONGEST_NUMBER else None
 
 
 def _string(value: object) -> str | None:
@@ -180,6 +186,21 @@ CONVERT: Mapping[As, Callable[[Any], Any]] = MappingProxyType(
     }
 )
 """From a JSON value to the value in the kind that is asked for, or None."""
+
+
+UNREADABLE: Any = object()
+"""What a reader of presence gives where something that is no object stands in the way."""
+
+
+def presence(value: Any, steps: tuple[str, ...]) -> Any:
+    """What stands at the end of the steps; None where nothing does, `UNREADABLE` where nobody can say."""
+    for step in steps:
+        if value is None:
+            return None
+        if not isinstance(value, Mapping):
+            return UNREADABLE
+        value = value.get(step)
+    return value
 
 
 def inside(value: Any, steps: tuple[str, ...]) -> Any:
@@ -336,6 +357,8 @@ def _walk(start: Reader, steps: tuple[str, ...], convert: Callable[[Any], Any]) 
     if len(steps) == 1:
         name = steps[0]
         return lambda inputs: convert(start(inputs).get(name))
+    if convert is _present:
+        return lambda inputs: presence(start(inputs), steps)
     return lambda inputs: convert(inside(start(inputs), steps))
 
 

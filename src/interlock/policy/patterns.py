@@ -14,10 +14,10 @@ from typing import Any
 
 MAX_PATTERN = 500
 """Characters of a pattern."""
-MAX_SEARCH = 20_000_000
-"""Steps that one search may take at worst, some tenths of a second: the bytes of the text times the
+MAX_SEARCH = 10_000_000
+"""Steps that one search may take at worst, a tenth of a second or less: the bytes of the text times the
 instructions of the pattern. Whether a longer text matches is unknown. Everyday patterns have ten to fifty
-instructions, so that they search texts of half a million characters."""
+instructions, so that they search texts of a quarter million characters."""
 _MAX_PROGRAM = 2_000
 """Instructions of a compiled pattern; a class of Unicode letters takes 1,200."""
 _MAX_MEMORY = 1 << 20

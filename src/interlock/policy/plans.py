@@ -56,17 +56,15 @@ class Plan:
     Attributes:
         rules: everything; at_rest: what is left while nobody has observed anything.
         named: outside the catalogue, ids of the rules that name the topic.
-        verdicts: those given so far, by all they depend on.
     """
 
-    __slots__ = ("_own", "_rules", "_verdicts", "at_rest", "ground", "levels", "named", "overriding")
+    __slots__ = ("_own", "_rules", "at_rest", "ground", "levels", "named", "overriding")
 
     def __init__(self, ground: Ground, own: list[Asked], named: frozenset[str]) -> None:
         self.ground = ground
         self.named = named
         self._own = own
         self._rules: list[Asked] | None = None
-        self._verdicts: dict[object, Verdict] | None = None
         self.levels: dict[int, tuple[Rule, ...]] | None = None
         self.at_rest: list[Asked] = ground.at_rest
         self.overriding = ground.overriding
@@ -82,18 +80,13 @@ class Plan:
             self._rules = sorted([*self._own, *self.ground.everywhere])
         return self._rules
 
-    @property
-    def verdicts(self) -> dict[object, Verdict]:
-        if self._verdicts is None:
-            self._verdicts = {}
-        return self._verdicts
-
 
 class Plans:
     """The plans of one policy, made when a topic is first seen.
 
     Attributes:
         ranked: every rule, strictest decision first, then layer and file order.
+        verdicts: those given so far, by all they depend on.
     """
 
     __slots__ = (
@@ -105,6 +98,7 @@ class Plans:
         "_strangers",
         "_trie",
         "ranked",
+        "verdicts",
     )
 
     def __init__(self, catalogue: Catalogue, rules: Iterable[Rule]) -> None:
@@ -121,6 +115,7 @@ class Plans:
         self._entries = len(catalogue.patterns)
         for rank, (pattern, _) in enumerate(catalogue.patterns):
             self._trie.add(pattern, rank - self._entries)  # below zero: one walk finds entry and rules
+        self.verdicts: dict[object, Verdict] = {}
         self._plans: dict[str, Plan] = {}
         self._strangers: dict[tuple[str, frozenset[str] | None], Plan] = {}
         self._grounds: dict[object, Ground] = {}

@@ -6,9 +6,9 @@
 3. Scalars follow the core schema of YAML 1.2, narrowed to one spelling each: ``true`` and ``false``,
    decimal integers, decimals. Everything else is a string (``on``, ``no``, ``2026-01-01``, ``0x10``,
    ``007``). Numbers with a fraction are `Decimal`, read from their text; NaN and infinities are refused.
-4. Invisible characters are refused in keys and values; control and bidirectional characters and unusual line
-   breaks everywhere, comments included: a rule must not read differently from what it says
-   ("Trojan Source", Boucher and Anderson, 2021).
+4. Invisible characters are refused in keys and values (`read` says when not); control and bidirectional
+   characters and unusual line breaks everywhere, comments included: a rule must not read differently from
+   what it says ("Trojan Source", Boucher and Anderson, 2021).
 5. A text has at most `MAX_TEXT` characters, `MAX_VALUES` values and `MAX_DEPTH` levels. Parser events are
    read one by one, and both are counted before a value is entered.
 6. A name that ends in ``.json`` is read as JSON (`json_events`); everything after the events is the same.
@@ -42,6 +42,8 @@ _MISLEADING = re.compile(
 )
 """Controls (line breaks that only YAML 1.1 knows too), bidirectional marks, surrogates, a lone return."""
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
 # Both read YAML 1.1. libyaml is some twenty times faster, and stands in every wheel PyYAML publishes.
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -55,8 +57,13 @@ class Tree:
     places: Places
 
 
-def read(file: str, text: str, findings: list[Finding]) -> Tree | None:
-    """The tree of one text, or None where it cannot be read; what is wrong is appended to `findings`."""
+def read(file: str, text: str, findings: list[Finding], *, escapes: bool = False) -> Tree | None:
+    """The tree of one text, or None where it cannot be read; what is wrong is appended to `findings`.
+
+    Args:
+        escapes: let unseen characters stand where an escape makes them (``"\\u200b"``), as in a test of what
+            a policy does with them; then none may stand in the text itself.
+    """
     start = Place(file, 1, 1)
     if len(text) > MAX_TEXT:
         findings.append(Finding(start, f"{len(text)} characters; at most {MAX_TEXT} are read"))
@@ -64,14 +71,15 @@ def read(file: str, text: str, findings: list[Finding]) -> Tree | None:
     if text.startswith("\ufeff"):
         findings.append(Finding(start, "the text starts with a byte order mark; save it as plain UTF-8"))
         return None
-    misleading = _MISLEADING.search(text)
+    misleading = _misleading(text, unseen=escapes)
     if misleading is not None:
-        place = _place_of(file, text, misleading.start())
-        shown = f"⟨U+{ord(misleading[0]):04X}⟩"
+        place = _place_of(file, text, misleading)
+        shown = f"⟨U+{ord(text[misleading]):04X}⟩"
         findings.append(Finding(place, f"a character that misleads readers or does not belong here: {shown}"))
         return None
     as_json = file.endswith(".json")
-    reader = _Reader(file, json_events(text) if as_json else yaml.parse(text, Loader=_LOADER), findings)
+    events = json_events(text) if as_json else yaml.parse(text, Loader=_LOADER)
+    reader = _Reader(file, events, findings, escapes=escapes)
     try:
         return Tree(file, reader.document(), reader.places)
     except _Refused as refused:
@@ -84,6 +92,15 @@ def read(file: str, text: str, findings: list[Finding]) -> Tree | None:
     except (ValueError, OverflowError):  # an escape or a directive whose number the YAML library cannot hold
         findings.append(Finding(start, "an escape or a version that is no such thing"))
     return None
+
+
+def _misleading(text: str, *, unseen: bool) -> int | None:
+    """Where the first character stands that no text may hold; with `unseen`, that nobody can see."""
+    found = _MISLEADING.search(text)
+    if found is not None or not unseen or text.isascii():
+        return None if found is None else found.start()
+    shown = enumerate(text)
+    return next((at for at, letter in shown if not letter.isascii() and visible(letter) != letter), None)
 
 
 def _place_of(file: str, text: str, position: int) -> Place:
@@ -101,12 +118,13 @@ class _Refused(Exception):
 
 
 class _Reader:
-    def __init__(self, file: str, events: Iterator[Any], findings: list[Finding]) -> None:
+    def __init__(self, file: str, events: Iterator[Any], findings: list[Finding], *, escapes: bool) -> None:
         self.file = file
         self.findings = findings
         self.places = Places(Place(file, 1, 1))
         self._events = events
         self._values = 0
+        self._unseen = _SURROGATE.search if escapes else _unseen
 
     def document(self) -> Any:
         next(self._events)  # the stream's start
@@ -208,6 +226,10 @@ class _Reader:
 
     def _refuse_unseen(self, text: str, place: Place) -> None:
         """Unseen characters, also those that an escape in a quoted text makes."""
-        if visible(text, len(text)) != text:
+        if self._unseen(text):
             shown = visible(text, MAX_SHOWN)
             self.findings.append(Finding(place, f"a character nobody can see: {shown}"))
+
+
+def _unseen(text: str) -> bool:
+    return visible(text, len(text)) != text

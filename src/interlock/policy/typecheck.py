@@ -2,20 +2,26 @@
 
 1. A condition is checked against every catalogue entry its rule may match. Each must declare the arguments
    it reads, with a fitting type; an entry without declared arguments accepts anything, and so do the inside
-   of an object and the element of a list.
+   of an object and the element of a list. Each part is checked once for each way in which entries declare
+   the arguments that this part reads; the most specific entry stands for all that declare them so.
 2. Numbers are compared with numbers, strings with strings, booleans with ``==`` and ``!=`` only. A literal
-   that the field can never have (a confidence of 7, a provenance nobody knows) is a mistake.
+   that the field can never have (a confidence of 7, a provenance nobody knows, a text that is no topic) is a
+   mistake: a rule that restricts on it never would.
 3. What an agent reports may only tighten (promise P1): `only_tightens` proves from the text alone that more
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from itertools import islice
 
+from interlock.model.errors import BadTopic
+from interlock.model.topics import parse_topic
+from interlock.policy.catalogue import CatalogueEntry
 from interlock.policy.fields import FIELDS, OPTIONAL, PROVENANCES, RANGES, REPORTED, RULE_ROOTS, Kind
-from interlock.policy.findings import nearest
+from interlock.policy.findings import nearest, quoted
+from interlock.policy.reach import Met, Reach
 from interlock.policy.syntax import (
     And,
     Compare,
@@ -25,6 +31,7 @@ from interlock.policy.syntax import (
     Has,
     In,
     Literal,
+    Node,
     Not,
     Operand,
     Or,
@@ -35,9 +42,6 @@ from interlock.policy.syntax import (
     parts,
     show,
 )
-
-if TYPE_CHECKING:
-    from interlock.policy.catalogue import CatalogueEntry
 
 _KIND_OF_ARG: Mapping[str, Kind] = {
     "integer": "number",
@@ -76,46 +80,36 @@ class Scope:
         facts: the declared facts. roots: `RULE_ROOTS` or `WORKFLOW_ROOTS`.
     """
 
-    entries: tuple[CatalogueEntry, ...] = ()
+    entries: Met | tuple[CatalogueEntry, ...] = ()
     facts: Mapping[str, Kind] = field(default_factory=dict)
     roots: frozenset[str] = RULE_ROOTS
 
 
 MAX_PROBLEMS = 20
-"""After so many, a condition is not checked against further entries."""
+"""After so many, nothing further is looked for in a condition."""
+_GUESSED = 1_000
+"""Entries whose arguments are compared with a field that nobody knows."""
 
 
 def check_types(expr: Expr, scope: Scope) -> list[Problem]:
     """What is wrong with a condition in its scope, each thing once, in the order of the text."""
     checker = _Checker(scope)
-    names = sorted({read.path[1] for read in fields_of(expr) if read.root == "args" and len(read.path) > 1})
-    declared = [entry for entry in scope.entries if entry.args is not None] if names else []
-    fits: set[tuple[object, ...]] = set()
-    for entry in declared or (None,):
-        kinds = tuple([_declared(entry, name) for name in names])
-        if kinds in fits:
-            continue
-        before = len(checker.found)
-        checker.entry = entry
-        checker.truth(expr)
-        if len(checker.found) == before:
-            fits.add(kinds)
-        elif len(checker.found) >= MAX_PROBLEMS:
-            break
+    checker.truth(expr)
     return sorted(checker.found, key=lambda problem: problem.at)
 
 
-def _declared(entry: CatalogueEntry | None, name: str) -> str | None:
-    declared = None if entry is None or entry.args is None else entry.args.get(name)
-    return None if declared is None else declared.kind
-
-
 class _Checker:
-    """Checks against one entry at a time; what is wrong for several of them is said once for each."""
+    """Checks a condition part by part.
+
+    Attributes:
+        way: the entries that a part is being checked against: they all declare what it reads alike. None
+            where nothing says how its arguments are declared.
+    """
 
     def __init__(self, scope: Scope) -> None:
         self.scope = scope
-        self.entry: CatalogueEntry | None = None
+        self.entries = scope.entries if isinstance(scope.entries, Met) else Reach(scope.entries).met()
+        self.way: Met | None = None
         self.found: dict[Problem, None] = {}
         self.variable: str | None = None
         self.unknown: set[str] = set()
@@ -130,6 +124,29 @@ class _Checker:
                     self.truth(operand)
             case Not():
                 self.truth(expr.operand)
+            case Each():
+                self.each_way(expr.over, lambda: self.ranges(expr))
+                self.variable = expr.variable
+                self.truth(expr.body)
+                self.variable = None
+            case _:
+                self.each_way(expr, lambda: self.part(expr))
+
+    def each_way(self, node: Node, check: Callable[[], object]) -> None:
+        """Check a part once for each way in which the entries declare the arguments that it reads."""
+        read = (part for part in parts(node) if isinstance(part, Field))
+        names = sorted({field.path[1] for field in read if field.root == "args" and len(field.path) > 1})
+        for way in (self.entries.ways(names) if names else ()) or (None,):
+            if len(self.found) >= MAX_PROBLEMS:
+                return
+            self.way = way
+            check()
+
+    def ranges(self, expr: Each) -> None:
+        self.need(expr.over, frozenset({"list"}), f".{expr.quantifier}() ranges over a list")
+
+    def part(self, expr: Expr) -> None:
+        match expr:
             case Compare():
                 self.compare(expr)
             case In():
@@ -141,11 +158,6 @@ class _Checker:
                     self.add(f"{name} always has a value; has() is always true of it", expr.field.at)
             case Text():
                 self.need(expr.of, frozenset({"string"}), f".{expr.function}() asks about a string")
-            case Each():
-                self.need(expr.over, frozenset({"list"}), f".{expr.quantifier}() ranges over a list")
-                self.variable = expr.variable
-                self.truth(expr.body)
-                self.variable = None
             case Field():
                 self.need(expr, frozenset({"boolean"}), "a condition compares it with something")
 
@@ -161,7 +173,7 @@ class _Checker:
             self.add("true and false have no order; compare with == or !=", expr.at)
         for one, other_side in ((expr.left, expr.right), (expr.right, expr.left)):
             if isinstance(one, Field) and isinstance(other_side, Literal):
-                self.possible(one, other_side.value)
+                self.possible(one, other_side.value, equal=expr.op in ("==", "!="))
 
     def lookup(self, expr: In) -> None:
         item = self.operand(expr.item)
@@ -175,7 +187,7 @@ class _Checker:
             self.add(f"{self.named(expr.item)} is {_A[item]}, looked up among {listed}s", expr.item.at)
         if isinstance(expr.item, Field):
             for value in expr.container.values:
-                self.possible(expr.item, value)
+                self.possible(expr.item, value, equal=True)
 
     def operand(self, operand: Operand) -> Kind | None:
         """What an operand is; None where that is anybody's guess, or already complained about."""
@@ -201,9 +213,13 @@ class _Checker:
 
     def named(self, operand: Operand) -> str:
         if isinstance(operand, Field):
-            of = f" of {self.entry.pattern}" if self.entry is not None and operand.root == "args" else ""
-            return operand.name + of
+            return operand.name + (f" of {self.whose}" if self.way and operand.root == "args" else "")
         return show(operand)
+
+    @property
+    def whose(self) -> str:
+        """The entries that a part is being checked against, in words."""
+        return "" if self.way is None else self.way.named
 
     def kind(self, read: Field) -> Kind | None:
         """What a field is; complains where there is no such field."""
@@ -234,27 +250,27 @@ class _Checker:
     def known(self) -> Iterator[str]:
         yield from (name for name in FIELDS if name.partition(".")[0] in self.scope.roots)
         yield from (f"facts.{name}" for name in self.scope.facts)
-        for entry in self.scope.entries:
+        for entry in islice(self.entries, _GUESSED):
             yield from (f"args.{name}" for name in entry.args or ())
 
     def argument(self, read: Field) -> Kind | None:
-        entry, name, further = self.entry, read.path[1], read.path[2:]
-        if entry is None or entry.args is None:
+        if self.way is None:
             return None
-        declared = entry.args.get(name)
+        args, name, further = self.way.first.args or {}, read.path[1], read.path[2:]
+        declared = args.get(name)
         if declared is None:
-            guess = nearest(name, entry.args)
-            self.add(f"{entry.pattern} declares no argument {name!r}", read.at, guess and f"args.{guess}")
+            guess = nearest(name, args)
+            self.add(f"{self.whose} declares no argument {name!r}", read.at, guess and f"args.{guess}")
             return None
         kind = _KIND_OF_ARG[declared.kind]
         if not further:
             return kind
         if kind != "object":
-            self.add(f"args.{name} of {entry.pattern} is {_A[kind]}; nothing in it has a name", read.at)
+            self.add(f"args.{name} of {self.whose} is {_A[kind]}; nothing in it has a name", read.at)
         return None
 
-    def possible(self, read: Field, value: Value) -> None:
-        """Complain about a literal that the field can never have."""
+    def possible(self, read: Field, value: Value, *, equal: bool) -> None:
+        """Complain about a literal that the field can never have, or (`equal`) can never equal."""
         low, high = RANGES.get(read.name, (None, None))
         if low is not None and high is not None and _kind_of(value) == "number":
             if not low <= value <= high:  # type: ignore[operator]
@@ -262,6 +278,11 @@ class _Checker:
         elif read.root == "provenance" and isinstance(value, str) and value not in PROVENANCES:
             known = f"{', '.join(PROVENANCES[:-1])} or {PROVENANCES[-1]}"
             self.add(f"{read.name} is {known}, never {value!r}", read.at, nearest(value, PROVENANCES))
+        elif read.name == "topic" and equal and isinstance(value, str):
+            try:
+                parse_topic(value)
+            except BadTopic as error:
+                self.add(f"topic is never {quoted(value)}: {error.detail.partition(': ')[2]}", read.at)
 
 
 _WHOLE = "a comparison takes one value"

@@ -52,12 +52,12 @@ def home_of(request: Request) -> Home:
 async def me(request: Request, person: SignedIn) -> View:
     """Who is signed in, and under which policy."""
     home = home_of(request)
-    policy = home.gate.policy
+    policy = await run_in_threadpool(home.gate.in_force)
     enrolled = await run_in_threadpool(home.roster.all)
     return {
         "person": {"id": person.id, "name": person.name, "roles": sorted(r.value for r in person.roles)},
         "solo": policy.people == "solo" and len(enrolled) == 1,
-        "policy": {"name": policy.name, "snapshot": policy.snapshot},
+        "policy": {"name": policy.name, "snapshot": policy.snapshot, "mode": policy.mode},
     }
 
 
@@ -185,7 +185,8 @@ async def get_approval(request: Request, approval_id: str, caller: Reviewing) ->
     home = home_of(request)
     if approval_id.startswith("act_"):
         approval_id = await run_in_threadpool(home.views.approval_about, approval_id)
-    return await run_in_threadpool(home.views.approval, approval_id, caller, home.gate.policy)
+    policy = await run_in_threadpool(home.gate.in_force)
+    return await run_in_threadpool(home.views.approval, approval_id, caller, policy)
 
 
 @router.post("/approvals/{approval_id}/decisions", openapi_extra=documented(DecideBody))
@@ -195,7 +196,8 @@ async def decide(request: Request, approval_id: str, caller: Known) -> View:
     body = await read(request, DecideBody)
     decision = HumanDecision(body.decision, body.expected_hash, body.reason_code, body.note, body.args)
     await run_in_threadpool(home.gate.decide, approval_id, caller, decision)
-    return await run_in_threadpool(home.views.approval, approval_id, caller, home.gate.policy)
+    policy = await run_in_threadpool(home.gate.in_force)
+    return await run_in_threadpool(home.views.approval, approval_id, caller, policy)
 
 
 # --- policy ------------------------------------------------------------------------------------------------

@@ -1,0 +1,283 @@
+"""Diff: what changed between two policies, and for which actions that changes the answer.
+
+1. Two documents are compared part by part: rules by their id (those without one by what they say), entries of
+   the catalogue and named parts by their names, settings one by one.
+2. Then both policies are asked about the same actions, chosen at the boundaries of both (`witnesses`). An
+   answer that differs is shown with the action, so that ``explain`` gives it again.
+3. *Looser* is what would no longer be refused, denied, held or limited as far, or is taken for less
+   dangerous. It is found, not proved: a difference that no tried action shows is not seen.
+4. Only topics are asked about that something changed speaks of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal, TypeAlias
+
+from interlock.authoring.parts import rules_of
+from interlock.authoring.witnesses import Witnesses, as_json, ask, topics_of
+from interlock.model.canonical import Json, canonical
+from interlock.model.errors import InvalidInput
+from interlock.model.topics import TopicPattern
+from interlock.model.verdicts import Decision, Verdict
+from interlock.policy import Policy
+
+BUDGET = 20_000
+MOST, LEAST = 2_000, 64
+"""How many of them one topic gets, at most and at least."""
+
+Answer: TypeAlias = "Verdict | InvalidInput"
+Direction: TypeAlias = Literal["looser", "stricter", "other"]
+_NAMED = {
+    "actions": "action",
+    "lanes": "lane",
+    "facts": "fact",
+    "autonomy_levels": "level",
+    "workflows": "workflow",
+}
+"""Sections that are mappings of names, and what one of their parts is."""
+_SILENT = frozenset({"interlock", "name", "people"})
+"""Settings that no decision rests on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One part that differs.
+
+    Attributes:
+        what: ``rule``, ``action``, ``lane``, ``fact``, ``level``, ``workflow`` or ``setting``.
+        keys: of a changed part, each key that differs with its value before and after; None is not there.
+        loosens: whether an answer that became looser rests on it.
+    """
+
+    kind: Literal["added", "removed", "changed"]
+    what: str
+    name: str
+    keys: tuple[tuple[str, Json, Json], ...]
+    loosens: bool = False
+
+    def to_json(self) -> dict[str, Json]:
+        keys: list[Json] = [{"key": key, "old": old, "new": new} for key, old, new in self.keys]
+        return {
+            "kind": self.kind,
+            "what": self.what,
+            "name": self.name,
+            "keys": keys,
+            "loosens": self.loosens,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Witness:
+    """An action whose answer differs.
+
+    Attributes:
+        action: an action file, as JSON.
+        alike: how many of the tried actions differ in the same way.
+    """
+
+    direction: Direction
+    action: Mapping[str, Json]
+    old: Answer
+    new: Answer
+    alike: int
+
+    def to_json(self) -> dict[str, Json]:
+        return {
+            "direction": self.direction,
+            "action": self.action,
+            "old": answer_json(self.old),
+            "new": answer_json(self.new),
+            "alike": self.alike,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Diff:
+    """What changed, and the actions that show it, looser ones first.
+
+    Attributes:
+        tried: actions that both policies were asked about; complete: whether those were all combinations.
+    """
+
+    changes: tuple[Change, ...]
+    witnesses: tuple[Witness, ...]
+    tried: int
+    complete: bool
+
+    @property
+    def loosens(self) -> bool:
+        return any(witness.direction == "looser" for witness in self.witnesses)
+
+
+def diff(old: Policy, new: Policy, *, budget: int = BUDGET) -> Diff:
+    """Compare two policies.
+
+    Args:
+        budget: about how many actions to ask both about, shared among the topics.
+    """
+    sides = (_Side(old), _Side(new))
+    changes = tuple(_changes(*sides))
+    if not changes:
+        return Diff((), (), 0, True)
+    found: dict[object, Witness] = {}
+    topics = [topic for topic in topics_of((old, new)) if _touched(topic, sides, changes)]
+    limit = max(LEAST, min(MOST, budget // max(1, len(topics))))
+    tried, complete, blamed = 0, True, set[tuple[str, str]]()
+    for topic in topics:
+        tries = Witnesses(topic, (old, new), limit)
+        complete = complete and tries.possible <= tries.tried
+        for action in tries.actions():
+            tried += 1
+            before, after = ask(old, action), ask(new, action)
+            direction = compared(before, after)
+            if direction is None:
+                continue
+            key = (topic, direction, _short(before), _short(after))
+            if key in found:
+                found[key] = replace(found[key], alike=found[key].alike + 1)
+                continue
+            shown = {name: as_json(value) for name, value in action.items()}
+            found[key] = Witness(direction, shown, before, after, 1)
+            if direction == "looser":
+                blamed.add(("topic", topic))
+                blamed.update(
+                    ("rule", name) for name in (*sides[0].counted(before), *sides[1].counted(after))
+                )
+    witnesses = sorted(found.values(), key=lambda witness: _ORDER[witness.direction])
+    return Diff(
+        tuple(replace(change, loosens=_loosens(change, blamed)) for change in changes),
+        tuple(witnesses),
+        tried,
+        complete,
+    )
+
+
+_ORDER: Mapping[Direction, int] = {"looser": 0, "stricter": 1, "other": 2}
+
+
+# --- answers ----------------------------------------------------------------------------------------------
+
+
+def compared(old: Answer, new: Answer) -> Direction | None:
+    """How one answer differs from another; None where it says the same."""
+    if isinstance(old, InvalidInput) or isinstance(new, InvalidInput):
+        if isinstance(old, InvalidInput) and isinstance(new, InvalidInput):
+            return None
+        return "looser" if isinstance(old, InvalidInput) else "stricter"
+    if old.decision is Decision.DENY and new.decision is Decision.DENY:
+        return None
+    if old.tighter_than(new):
+        return "looser"
+    if new.tighter_than(old):
+        return "stricter"
+    return "other" if _handling(old) != _handling(new) else None
+
+
+def _handling(verdict: Verdict) -> tuple[Any, ...]:
+    """Who is asked, until when, and how it is handed over."""
+    if not verdict.held:
+        return ()
+    return verdict.owner, verdict.lane, verdict.informed, verdict.handoff
+
+
+def _short(answer: Answer) -> tuple[Any, ...]:
+    """What makes two witnesses show the same thing."""
+    if isinstance(answer, InvalidInput):
+        return ("refused",)
+    return answer.decision, answer.rule, answer.tier, answer.constraints, _handling(answer)
+
+
+def answer_json(answer: Answer) -> dict[str, Json]:
+    """An answer as JSON; what was refused says so in place of a decision."""
+    if isinstance(answer, InvalidInput):
+        return {"decision": None, "refused": answer.detail}
+    return answer.to_json()
+
+
+# --- changes ----------------------------------------------------------------------------------------------
+
+
+class _Side:
+    """One of the two policies, and its rules by the name under which they are compared."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+        self.document = policy.document.normal()
+        self.rules: dict[str, dict[str, Any]] = {}
+        self.patterns: dict[str, tuple[TopicPattern, ...]] = {}
+        self._names: dict[str, str] = {}
+        for rule in rules_of(policy.document):
+            said = rule.spec.model_dump(exclude_defaults=True)
+            name = rule.id if rule.spec.id is not None else f"(no id) {canonical(said).decode()[:120]}"
+            while name in self.rules:
+                name += " (again)"
+            self.rules[name], self.patterns[name] = said, rule.patterns
+            self._names[rule.id] = name
+
+    def counted(self, answer: Answer) -> Iterator[str]:
+        """The rules behind an answer."""
+        if isinstance(answer, Verdict):
+            for rule in (*answer.matched, *answer.overridden):
+                if rule in self._names:
+                    yield self._names[rule]
+
+    def named(self, section: str) -> dict[str, Any]:
+        """A section that is a mapping of names."""
+        found = self.document.get(section)
+        return dict(found) if isinstance(found, Mapping) else {}
+
+
+def _changes(old: _Side, new: _Side) -> Iterator[Change]:
+    yield from _named("rule", old.rules, new.rules)
+    for section, what in _NAMED.items():
+        yield from _named(what, old.named(section), new.named(section))
+    for key in sorted(old.document.keys() | new.document.keys()):
+        if key == "rules" or key in _NAMED:
+            continue
+        one, other = old.document.get(key), new.document.get(key)
+        if one != other:
+            yield Change("changed", "setting", key, ((key, one, other),))
+
+
+def _named(what: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Change]:
+    for name in sorted(before.keys() | after.keys()):
+        if name not in after:
+            yield Change("removed", what, name, ())
+        elif name not in before:
+            yield Change("added", what, name, ())
+        elif before[name] != after[name]:
+            one, other = before[name], after[name]
+            rows = ((key, one.get(key), other.get(key)) for key in sorted(one.keys() | other.keys()))
+            yield Change("changed", what, name, tuple(row for row in rows if row[1] != row[2]))
+
+
+def _everywhere(change: Change) -> bool:
+    """Whether it can matter for every topic."""
+    return change.what not in ("rule", "action", "workflow") and change.name not in _SILENT
+
+
+def _touched(topic: str, sides: tuple[_Side, _Side], changes: Iterable[Change]) -> bool:
+    """Whether something that changed can matter for a topic."""
+    old, new = sides
+    if old.policy.entry_digest(topic) != new.policy.entry_digest(topic):
+        return True
+    for change in changes:
+        if _everywhere(change):
+            return True
+        if change.what == "rule":
+            patterns = (*old.patterns.get(change.name, ()), *new.patterns.get(change.name, ()))
+            if any(pattern.matches(topic) for pattern in patterns):
+                return True
+    return False
+
+
+def _loosens(change: Change, blamed: set[tuple[str, str]]) -> bool:
+    """Whether a looser answer can rest on a change: on a rule that counted, on the topic's entry."""
+    if change.what == "rule":
+        return ("rule", change.name) in blamed
+    if change.what == "action":
+        pattern = TopicPattern.parse(change.name)
+        return any(what == "topic" and pattern.matches(name) for what, name in blamed)
+    return bool(blamed) and _everywhere(change)
