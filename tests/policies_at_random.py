@@ -418,6 +418,14 @@ CALM: Json = {
     "deadline_sec": None,
 }
 """No trigger fires."""
+AT_REST: Json = {
+    **CALM,
+    "affected_users": None,
+    "first_time_action": False,
+    "first_time_recipient": False,
+    "duplicate_of": None,
+}
+"""Nobody observed anything."""
 KNOWN: dict[str, list[Any]] = {"prior": [0, 1, 4, 5], "vip": [True, False], "region": ["eu", "us"]}
 CAME_FROM = ["user", "known", "record", "untrusted", "unseen"]
 GARBAGE: list[Any] = [
@@ -439,7 +447,7 @@ GARBAGE: list[Any] = [
 
 def question(r: Random, *, full: bool = False) -> Question:
     """A question. `full`: nothing is missing or garbled, and confidence is reported at its best."""
-    calm = {} if one_in(r, 4) else CALM
+    calm = r.choice([{}, CALM, CALM, AT_REST])
     signals = {name: calm[name] if name in calm else r.choice(OBSERVED[name]) for name in OBSERVED}
     signals["confidence"] = Decimal(1) if full else r.choice([None, *SHARES])
     args = {name: r.choice(values) for name, values in ARGUMENTS.items() if full or not one_in(r, 3)}
@@ -447,16 +455,17 @@ def question(r: Random, *, full: bool = False) -> Question:
     if not full and one_in(r, 4):
         args[r.choice(list(ARGUMENTS))] = r.choice(GARBAGE)
         signals[r.choice(list(signals))] = r.choice(GARBAGE)
-    return Question(
+    asked = Question(
         r.choice(TOPICS),
         args,
-        Signals(**signals),
-        frozenset(some(r, TAGS, 0, 2)) if full or not one_in(r, 4) else None,
-        r.choice([None, None, None, None, *Tier]),
-        r.choice([None, 0, 1, 2, 3, 7]),
-        facts,
-        {"recipient": r.choice(CAME_FROM)} if full or one_in(r, 2) else {},
+        tags=frozenset(some(r, TAGS, 0, 2)) if full or not one_in(r, 4) else None,
+        tier=r.choice([None, None, None, None, *Tier]),
+        level=r.choice([None, 0, 1, 2, 3, 7]),
+        facts=facts,
+        provenance={"recipient": r.choice(CAME_FROM)} if full or one_in(r, 2) else {},
     )
+    said = Signals(**signals)
+    return asked if said == Signals() else replace(asked, signals=said)
 
 
 # --- strategies --------------------------------------------------------------------------------------------

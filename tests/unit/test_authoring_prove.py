@@ -272,6 +272,46 @@ def test_tags_that_trusted_code_registers_count_outside_the_catalogue() -> None:
     assert action["risk_tags"] == ["external-comms"]
 
 
+def test_a_rule_that_is_set_aside_holds_nothing_and_limits_nothing() -> None:
+    text = """
+actions: {a.b: {tier: 1, risk_tags: [delete]}}
+invariants: {disabled: [delete]}
+rules:
+  - {id: asks, match: {topics: [a.b]}, decision: require_approval}
+  - {id: lets, match: {topics: [a.b]}, decision: allow, when: "args.n > 3", overrides: [asks]}
+"""
+    policy = policy_of(text)
+    assert shown(only(prove(policy), "invariant:delete"), policy)["args"]["n"] > 3
+    assert never(policy, "args.n <= 3").outcome is Outcome.PROVED
+    assert prove(policy_of(text.replace(", overrides: [asks]", ""))).outcome is Outcome.PROVED
+
+
+def test_a_threshold_between_two_values_lies_between_them() -> None:
+    policy = policy_of("""
+actions: {a.b: {tier: 3, args: {n: integer}}}
+rules: [{id: few, match: {topics: [a.b]}, decision: allow, when: "args.n < 2.5 && args.n != 0.5"}]
+""")
+    assert shown(never(policy, "args.n == 2"), policy)["args"] == {"n": 2}
+    assert never(policy, "args.n >= 2.25").outcome is Outcome.PROVED
+    assert never(policy, "args.n > 1.75 && args.n <= 2.25").outcome is Outcome.REFUTED
+
+
+def test_no_action_moves_less_money_than_none() -> None:
+    assert prove(allows("args.amount_usd < 0")).outcome is Outcome.PROVED
+    found = never(allows("args.amount_usd < 0.01"), "args.amount_usd == 0")
+    assert found.counterexamples[0].action["args"]["amount_usd"] == "0.00"
+
+
+def test_a_limit_on_an_amount_that_nobody_declared_holds_what_says_one() -> None:
+    policy = policy_of("""
+actions: {a.b: {tier: 1}}
+rules: [{id: much, match: {topics: [a.b], amount_usd_above: 50}, decision: deny}]
+""")
+    assert never(policy, "has(args.amount_usd) && args.amount_usd > 50").outcome is Outcome.PROVED
+    assert shown(never(policy, "!has(args.amount_usd)"), policy)["args"] == {}
+    assert shown(never(policy, "args.amount_usd > 49.99"), policy)["args"] == {"amount_usd": 50}
+
+
 def test_what_is_asked_about_unknown_tags_is_answered_by_tags_that_can_be_registered() -> None:
     rule = {"id": "a", "match": {"topics": ["mail.send"]}, "decision": "allow"}
     for when, tags in (
@@ -474,6 +514,14 @@ rules: [{id: a, match: {topics: ["files.**"]}, decision: deny, when: "!topic.end
     assert prove(policy_of(text.replace("END", "UP"))).outcome is Outcome.PROVED  # no topic has capitals
 
 
+def test_a_topic_of_another_class_is_no_topic_of_this_one() -> None:
+    policy = policy_of("""
+actions: {files.*: {tier: 2, undo: files.put, undo_within: 1m}, files.a: {tier: 3}, files.b: {tier: 3}}
+""")
+    assert never(policy, "topic.matches('^files[.][ab]$')").outcome is Outcome.PROVED
+    assert never(policy, "topic.matches('^files[.][a-c]$')").outcome is Outcome.REFUTED
+
+
 def test_the_tags_of_the_catalogue_are_what_conditions_read() -> None:
     text = """
 actions: {a.b: {tier: 1, risk_tags: [delete, bulk]}}
@@ -486,6 +534,8 @@ rules: [{id: a, decision: deny, match: {topics: [a.b]}, when: "WHEN"}]
         ("tags.exists(t, t == args.kind)", Outcome.REFUTED),
         ("tags.exists(t, t.startsWith('bu') || args.kind == 'x')", Outcome.PROVED),
         ("!(args.kind in tags)", Outcome.REFUTED),
+        ("tags.all(t, size(t) >= 4)", Outcome.PROVED),
+        ("tags.all(t, t == 'bulk' || args.kind == 'x')", Outcome.REFUTED),
     ):
         assert prove(policy_of(text.replace("WHEN", when))).outcome is outcome, when
 
@@ -563,6 +613,10 @@ UNTOLD = [
 @few
 @given(st.sampled_from(PATTERNS), st.text("abcd.@\\\n 0é-com{", max_size=6))
 @example("^a$", "a\n")
+@example("^a{2}$", "aa")
+@example("^a{2,3}$", "aaa")
+@example("^a{2,}$", "aa")
+@example("^a*?b+?$", "aab")
 @example(".", "\n")
 def test_a_translated_pattern_matches_what_re2_matches(pattern: str, text: str) -> None:
     expression = expression_of(pattern)

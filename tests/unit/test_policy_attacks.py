@@ -108,6 +108,48 @@ def test_an_amount_nobody_declared_talks_no_invariant_away() -> None:
         assert says(policy, "a.pay", {"amount_usd": amount}) == "require_approval"
 
 
+ODD: list[Any] = [
+    *(
+        True,
+        "5",
+        [],
+        ["x"],
+        [True],
+        [["x"]],
+        [{"level": 2}],
+        {},
+        {"level": "x"},
+        {"level": [2]},
+        {"level": None},
+    ),
+    *('{"level": 2}', None),
+]
+
+
+def test_no_argument_of_an_odd_type_is_worth_more_than_all_proper_ones() -> None:
+    random = Random(3)
+    for _ in range(40):
+        document = at_random.document(random, modes=("enforce",))
+        for entry in document["actions"].values():
+            if random.random() < 0.7:
+                entry.pop("args", None)
+                entry.pop("roles", None)
+        policy = at_random.build(document)
+        for _ in range(10):
+            question = at_random.question(random, full=True)
+            name = random.choice(list(at_random.ARGUMENTS))
+            proper = [*at_random.ARGUMENTS[name], *({"level": n, "kind": k} for n in (0, 9) for k in "xy")]
+            rest = {other: value for other, value in question.args.items() if other != name}
+            loosest = min(
+                policy.decide(replace(question, args=args)).decision.severity
+                for args in (rest, *({**rest, name: value} for value in proper))
+            )
+            odd = replace(question, args={**rest, name: random.choice(ODD)})
+            verdict = policy.decide(odd)
+            assert verdict.decision.severity >= loosest, (document, odd)
+            assert policy.decision(odd) is verdict.decision
+
+
 @pytest.mark.parametrize("listed", [["x", 5], [None], [["x"]], [{"a": "x"}], [True], ["y", False]])
 def test_a_list_of_mixed_things_proves_no_absence(listed: list[Any]) -> None:
     assert says(one_rule("!('z' in args.l)"), "a.send", {"l": listed}) == "require_approval"
@@ -500,7 +542,7 @@ def test_every_guard_that_a_second_file_takes_away_is_named() -> None:
         (
             "actions: {a.b: {tier: 3}}\n"
             "autonomy_levels: {level_0: {rules: [{match: {topics: ['*']}, decision: allow}]}}",
-            "although it is tier 3",
+            "tier 3",
         ),
     ],
 )

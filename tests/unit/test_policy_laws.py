@@ -286,7 +286,8 @@ def test_the_canonical_form_the_explanation_and_the_fast_path_decide_alike(case:
     again = Policy.from_canonical(policy.canonical())
     assert again.snapshot == policy.snapshot
     for question in case.questions:
-        assert policy.decision(question) is policy.decide(question).decision
+        for each in (question, replace(question, stopped="ks_1"), replace(question, signals=Signals())):
+            assert policy.decision(each) is policy.decide(each).decision
         verdict = policy.decide(question)
         assert again.decide(question) == verdict
         assert Verdict.from_json(verdict.to_json()) == verdict

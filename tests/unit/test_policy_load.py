@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from interlock.model.errors import PolicyError
 from interlock.policy import Policy, Question, parse
+from interlock.policy.checking import MAX_WARNINGS
 
 
 def load(text: str) -> Policy:
@@ -296,6 +297,145 @@ rules:
         "rule shakier: restricts everything it covers for an agent that reports no confidence",
         "rule shaky: restricts everything it covers for an agent that reports no confidence",
     ]
+
+
+def warned(text: str) -> list[str]:
+    return list(load(text).warnings)
+
+
+def test_a_limit_that_nothing_enforces_is_said_once_for_all_that_it_is_about() -> None:
+    http = "execute: {http: {method: POST, url: 'https://x/'}}"
+    catalogue = (
+        "actions: {"
+        + ", ".join(f"a.b{n}: {{tier: 1}}" for n in range(50))
+        + f", a.h: {{tier: 1, {http}}}}}\n"
+    )
+    limited = "decision: allow_with_constraints, constraints: {max_runtime_sec: 5, max_amount_usd: 5}"
+    assert warned(catalogue + rule(f"match: {{topics: ['a.*']}}, {limited}")) == [
+        "rule x: nothing enforces max_runtime_sec for a.b0 (and 49 more): it has no executor",
+        "rule x: nothing enforces max_amount_usd for a.b0 (and 50 more): it has no amount in USD",
+    ]
+    functions = catalogue.replace("a.b0: {tier: 1}", "a.b0: {tier: 1, execute: {caller: {}}}")
+    found = findings(functions + rule(f"match: {{topics: [a.b0, 'a.*']}}, {limited}"))
+    assert [line.partition("nothing enforces ")[2] for line in found] == [
+        "max_runtime_sec for a.b0: a function of the caller cannot be held to it",
+        "max_amount_usd for a.b0: it has no amount in USD",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("body", "named"),
+    [
+        ("match: {topics: ['*.*']}, decision: allow", ["'*.*' names every topic of 2 segments"]),
+        (
+            "match: {topics: [a.b, '*.*.*.*', '*.*']}, when: tier == 1, decision: allow_with_constraints,"
+            " constraints: {max_runtime_sec: 5}",
+            ["'*.*.*.*' names every topic of 4 segments", "'*.*' names every topic of 2 segments"],
+        ),
+        ("match: {topics: ['*.b']}, decision: allow", []),
+        ("match: {topics: ['*', '**', '*.**']}, decision: allow", []),
+        ("match: {topics: ['*.*']}, decision: deny", []),
+    ],
+)
+def test_a_permission_on_nothing_but_stars_is_named_for_it_reviews_nothing(
+    body: str, named: list[str]
+) -> None:
+    beginnings = [f"rule x: {words}, so it lets run what nobody catalogued" for words in named]
+    assert [
+        text for text in warned(rule(body)) if "catalogued" in text and "executor" not in text
+    ] == beginnings
+    of_level = f"autonomy_levels: {{level_1: {{rules: [{{{body}}}]}}}}\n"
+    assert not any("names every topic" in text for text in warned(of_level))
+
+
+def test_a_pattern_of_stars_takes_topics_away_from_the_default_decision() -> None:
+    assert warned("default_decision: deny\nactions: {'*.*': {tier: 3}}\n") == [
+        "action *.*: it catalogues every topic of 2 segments unseen, so default_decision speaks of none of"
+        " them"
+    ]
+    assert warned("default_decision: deny\nactions: {'a.*': {tier: 3}, 'b.**': {tier: 3}}\n") == []
+
+
+@pytest.mark.parametrize("decision", ["deny", "require_approval"])
+def test_a_threshold_that_no_entry_feeds_is_named_for_it_restricts_nothing(decision: str) -> None:
+    def said(match: str) -> list[str]:
+        return warned(CATALOGUE + rule(f"match: {{{match}}}, decision: {decision}"))
+
+    dear, many = "amount_usd_above never holds for", "affected_users_above never holds for"
+    no_amount, no_people = "no argument has the role amount", "no argument has the role people"
+    assert said("topics: [shop.note], amount_usd_above: 5") == [f"rule x: {dear} shop.note: {no_amount}"]
+    assert said("topics: [shop.note, shop.pay], amount_usd_above: 5") == [
+        f"rule x: {dear} shop.note: {no_amount}"
+    ]
+    assert said("topics: ['desk.*'], amount_usd_above: 5") == [
+        f"rule x: {dear} desk.a (and 1 more): {no_amount}"
+    ]
+    assert said("topics: [shop.note], affected_users_above: 5") == [f"rule x: {many} shop.note: {no_people}"]
+    assert said("topics: ['shop.*'], amount_usd_above: 5") == []
+    assert said("topics: [shop.pay], amount_usd_above: 5, affected_users_above: 5") == []
+    assert said("topics: [shop.any], amount_usd_above: 5") == []
+    assert said("topics: [un.known], amount_usd_above: 5, affected_users_above: 5") == []
+    assert (
+        warned(CATALOGUE + rule("match: {topics: [shop.note], amount_usd_above: 5}, decision: allow")) == []
+    )
+
+
+CATALOGUE = """
+actions:
+  shop.pay:
+    tier: 3
+    args: {n: integer, x: {type: decimal, scale: 2, currency: USD}}
+    roles: {amount: x, people: n}
+  shop.note: {tier: 3, args: {n: integer}}
+  shop.any: {tier: 3}
+  desk.a: {tier: 3, args: {}}
+  desk.b: {tier: 3, args: {}}
+"""
+
+
+def test_a_threshold_that_is_named_as_idle_is_and_one_that_is_not_is_not() -> None:
+    policy = load(CATALOGUE + rule("match: {amount_usd_above: 5}, decision: deny"))
+    assert policy.decide(Question("shop.note", {"n": 1})).matched == ()
+    assert policy.decide(Question("shop.any", {"amount_usd": "6.00"})).matched == ("x",)
+    assert policy.decide(Question("shop.pay", {})).matched == ("invariant:money", "x")[::-1]
+
+
+def test_of_very_many_warnings_the_first_are_kept_and_the_rest_are_counted() -> None:
+    def many(count: int) -> Policy:
+        rules = (
+            f"  - {{id: n{n}, match: {{topics: [a.b]}}, when: facts.f{n} > 1, decision: deny}}\n"
+            for n in range(count)
+        )
+        facts = ", ".join(f"f{n}: integer" for n in range(count))
+        return load(f"facts: {{{facts}}}\nrules:\n{''.join(rules)}")
+
+    policy = many(MAX_WARNINGS + 100)
+    assert (len(policy.warnings), policy.warnings[-1]) == (MAX_WARNINGS + 1, "and 100 more warnings")
+    assert Policy.from_canonical(policy.canonical()).warnings == policy.warnings
+    assert many(MAX_WARNINGS).warnings == policy.warnings[:-1]
+
+
+def test_no_flood_of_warnings_hides_what_loosens() -> None:
+    flood = "".join(
+        f"  - {{id: n{n}, match: {{topics: [a.b]}}, when: facts.f > {n}, decision: deny}}\n"
+        for n in range(300)
+    )
+    policy = load(
+        "mode: observe\ntriggers: {anomaly: {enabled: false}}\ninvariants: {disabled: [delete]}\n"
+        "facts: {f: integer}\nactions: {job.*: {tier: 4, risk_tags: [mony]}, job.wipe: {tier: 1}}\n"
+        "rules:\n" + flood + "  - {id: x, match: {topics: ['*.*']}, decision: allow, overrides: [n7]}\n"
+    )
+    loosening = policy.warnings[:7]
+    words = (
+        "OBSERVE",
+        "anomaly is off",
+        "delete is off",
+        "in the place of job.*",
+        "mony",
+        "'*.*'",
+        "overrides",
+    )
+    assert all(word in text for word, text in zip(words, loosening, strict=True)), loosening
 
 
 def test_a_rule_is_checked_against_the_entry_that_speaks_for_its_topic() -> None:

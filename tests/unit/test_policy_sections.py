@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 from interlock.model.errors import PolicyError
 from interlock.model.topics import TopicPattern
-from interlock.policy import Policy, parse
-from interlock.policy.catalogue import CatalogueEntry, overlap, specificity
+from interlock.model.verdicts import Tier
+from interlock.policy import Policy, Question, parse
+from interlock.policy.catalogue import ArgKind, ArgType, CatalogueEntry, overlap, specificity
+from interlock.policy.check_tags import INVARIANTS, ROUTED
 from interlock.policy.checking import cycles
 from interlock.policy.reach import Reach
 
@@ -199,8 +201,8 @@ def test_an_owner_outside_a_ranking_of_ones_own_is_warned_about() -> None:
     assert load(owned).warnings == ()
     assert load("owners: [bosses, finance, desk]\n" + owned).warnings == ()
     assert load("owners: [bosses]\n" + owned).warnings == (
-        "rule x: finance is not among the owners, so it is ranked last",
         "trigger sla: desk is not among the owners, so it is ranked last",
+        "rule x: finance is not among the owners, so it is ranked last",
     )
 
 
@@ -261,6 +263,28 @@ facts: {n: integer}
     )
 
 
+def test_a_lowest_level_that_permits_by_sweeping_is_named_for_every_agent_has_it() -> None:
+    catalogue = "actions: {a.b: {tier: 3}, a.c: {tier: 3, risk_tags: [t]}, a.d: {tier: 2, undo: a.b}}\n"
+
+    def warned(*rules: str, name: str = "level_0") -> list[str]:
+        below = "level_1: {rules: [{match: {topics: [a.b]}, decision: deny}]}" if name == "level_2" else ""
+        text = f"autonomy_levels: {{{name}: {{rules: [{', '.join(rules)}]}}, {below}}}\n"
+        return [said for said in load(catalogue + text).warnings if "permits" in said]
+
+    sweeping = "{match: {topics: ['a.*']}, decision: allow}"
+    both = "rule 1 of level_0: every agent has this level, and it permits a.b (and 1 more), which is tier 3"
+    assert warned(sweeping) == [both]
+    assert warned(sweeping, name="level_2") == []
+    assert warned(
+        "{match: {topics: [a.b]}, decision: deny}", "{match: {risk_tags: [t]}, decision: allow}"
+    ) == ["rule 2 of level_0: every agent has this level, and it permits a.c, which is tier 3"]
+    assert warned("{match: {topics: ['**']}, decision: require_approval}", sweeping) == []
+    assert warned("{match: {topics: [a.b, a.c]}, decision: allow}") == []
+    assert warned("{match: {topics: ['a.*']}, when: topic != 'a.b', decision: allow}") == []
+    assert warned("{match: {topics: ['a.*'], affected_users_above: 1}, decision: allow}") == []
+    assert warned("{match: {topics: ['a.*']}, decision: deny}") == []
+
+
 # --- triggers and invariants ------------------------------------------------------------------------------
 
 
@@ -298,6 +322,54 @@ facts: {n: integer}
 )
 def test_triggers_warn_about_what_an_author_sets_and_nothing_feeds(section: str, warnings: list[str]) -> None:
     assert list(load(f"triggers: {section}\n").warnings) == warnings
+
+
+@pytest.mark.parametrize(
+    ("section", "warnings"),
+    [
+        (
+            "{anomaly: {match: {topics: [no.such]}}}",
+            ["trigger anomaly looks at some actions only: topics no.such"],
+        ),
+        (
+            "{sla: {match: {risk_tags: [a, b, c, d, e, f, g], all_risk_tags: [h]}}}",
+            ["trigger sla looks at some actions only: risk_tags a, b, c, d, e and 2 more; all_risk_tags h"],
+        ),
+        (
+            "{irreversibility: {match: {topics: [a.b]}}}",
+            ["trigger irreversibility looks at some actions only: topics a.b"],
+        ),
+        ("{frustration: {match: {}}, risk_tier: {tiers: [3, 4], match: {topics: [a.b]}}}", []),
+        (
+            "{anomaly: {match: {topics: [a.b]}, enabled: false}}",
+            ["trigger anomaly is off: it escalates nothing"],
+        ),
+        (
+            "{anomaly: {above: 1, injection_above: 1.0}, frustration: {sentiment_below: -1}}",
+            [
+                "trigger frustration: sentiment is never below -1",
+                "trigger anomaly: anomaly_score is never above 1",
+                "trigger anomaly: injection_score is never above 1",
+            ],
+        ),
+        (
+            "{anomaly: {handoff: human_takeover}, risk_tier: {handoff: async_review},"
+            " sla: {handoff: approval}}",
+            [
+                "trigger risk_tier hands over by async_review, which is milder than approval",
+                "trigger sla hands over by approval, which is milder than priority_escalation",
+                "trigger anomaly hands over by human_takeover, which is milder than session_block",
+            ],
+        ),
+        ("{confidence: {floor: 0.7, match: {topics: [a.b]}, handoff: approval}}", []),
+        ("{sla: {handoff: session_block}, frustration: {handoff: human_takeover}}", []),
+    ],
+)
+def test_a_trigger_that_is_narrowed_weakened_or_can_never_fire_is_named(
+    section: str, warnings: list[str]
+) -> None:
+    said = load(f"triggers: {section}\n").warnings
+    assert [text for text in said if "not yet observed" not in text] == warnings
 
 
 @pytest.mark.parametrize(
@@ -376,6 +448,190 @@ actions:
     assert finding("invariants: {money_above: {USD: 5}}\n") == (
         "USD of money_above of invariants: the threshold in US dollars is money_above_usd;"
         " did you mean 'money_above_usd'?"
+    )
+
+
+def test_a_threshold_that_lets_more_money_run_than_the_default_is_named() -> None:
+    assert load("invariants: {money_above_usd: 100, money_above: {EUR: 1000}}\n").warnings == ()
+    assert load("invariants: {money_above_usd: 0, money_above: {EUR: 0}}\n").warnings == ()
+    assert load(
+        "invariants: {money_above_usd: 1000000000, money_above: {SEK: 1000.5, EUR: 5}}\n"
+    ).warnings == (
+        "invariant money starts above $1000000000; by default above $100",
+        "invariant money starts above 1000.5 SEK",
+    )
+    off = "invariants: {disabled: [money], money_above_usd: 500}\n"
+    assert load(off).warnings == (
+        "invariant money is off: money above a threshold no longer always needs a person",
+    )
+
+
+def test_money_that_nobody_calls_an_amount_is_named() -> None:
+    def warned(entry: str) -> bool:
+        return any("no threshold and no invariant" in text for text in load(f"actions: {entry}\n").warnings)
+
+    money = "args: {x: {type: decimal, scale: 2, currency: EUR}, y: {type: decimal, scale: 2}}"
+    assert load(f"actions: {{a.b: {{tier: 3, {money}}}}}\n").warnings == (
+        "action a.b: x is money and no argument has the role amount, so no threshold and no invariant reads"
+        " it",
+    )
+    assert warned(f"{{a.b: {{tier: 1, {money}, raise_to: [{{tier: 2, when: args.x > 5}}]}}}}")
+    assert not warned(f"{{a.b: {{tier: 3, {money}, roles: {{amount: x}}}}}}")
+    assert not warned(f"{{a.b: {{tier: 3, {money}, risk_tags: [money]}}}}")
+    assert not warned(f"{{a.b: {{tier: 4, {money}}}}}")
+    assert not warned(f"{{a.b: {{tier: 1, {money}}}}}")
+    assert not warned("{a.b: {tier: 3, args: {y: {type: decimal, scale: 2}}}}")
+
+
+# --- tags -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("tag", "word"),
+    [
+        ("external_comms", "external-comms"),
+        ("external-communications", "external-comms"),
+        ("deletes", "delete"),
+        ("deletion", "delete"),
+        ("priviledge", "privilege"),
+        ("mony", "money"),
+        ("production", "prod"),
+        ("deployment", "deploy"),
+    ],
+)
+def test_a_tag_that_is_nearly_one_that_an_invariant_reads_is_named(tag: str, word: str) -> None:
+    reader = "deploy" if word == "prod" else word
+    catalogue = (
+        f"actions: {{a.b: {{tier: 3, risk_tags: [{tag}]}}, a.c: {{tier: 3, risk_tags: [{tag}, x]}}}}\n"
+    )
+    named = f"action a.b (and 1 more): the tag {tag} is not {word}, which invariant:{reader} reads"
+    assert load(catalogue).warnings == (named,)
+    assert load(catalogue + f"invariants: {{disabled: [{reader}]}}\n").warnings[1:] == ()
+    both = f"actions: {{a.b: {{tier: 4, risk_tags: [{tag}, {word}]}}}}\n"
+    assert load(both).warnings == ()
+    asked = rule(f"match: {{risk_tags: [{tag}]}}, decision: deny")
+    assert load(asked).warnings == (f"rule x: nothing catalogued is tagged {tag}; did you mean {word!r}?",)
+
+
+@pytest.mark.parametrize(
+    "tag",
+    ["read", "write", "prod-eu", "public", "private", "monthly", "secret", "staging", "product", "deep"],
+)
+def test_a_tag_that_is_a_word_of_its_own_is_not_suspected(tag: str) -> None:
+    asked = rule(f"match: {{risk_tags: [{tag}]}}, decision: deny")
+    assert load(f"actions: {{a.b: {{tier: 3, risk_tags: [{tag}]}}}}\n").warnings == ()
+    assert load(asked).warnings == ()
+
+
+def test_words_of_routing_count_where_a_policy_routes() -> None:
+    catalogue = "actions: {a.b: {tier: 3, risk_tags: [secret]}}\n"
+    assert load(catalogue).warnings == ()
+    assert load(catalogue + "routing: {default: desk}\n").warnings == (
+        "action a.b: the tag secret is not secrets, which routing reads",
+    )
+
+
+@pytest.mark.parametrize(
+    "asking",
+    [
+        rule("match: {all_risk_tags: [pii_datum]}, decision: deny"),
+        rule(
+            "match: {topics: ['*']}, when: \"tier == 3 && 'pii_datum' in tags\", decision: require_approval"
+        ),
+        "triggers: {confidence: {floor: 0.5, match: {risk_tags: [pii_datum]}}}\n",
+        "autonomy_levels: {level_1: {rules: [{match: {risk_tags: [pii_datum]}, decision: deny}]}}\n",
+    ],
+)
+def test_a_restriction_on_a_tag_that_is_written_differently_elsewhere_is_named(asking: str) -> None:
+    catalogue = "actions: {a.b: {tier: 3, risk_tags: [pii-datum]}}\n"
+    first = load(catalogue + asking).warnings[0]
+    assert first.endswith(": nothing catalogued is tagged pii_datum; did you mean 'pii-datum'?")
+    spelt = load(catalogue + asking.replace("pii_datum", "pii-datum")).warnings
+    assert not any("did you mean" in text for text in spelt)
+
+
+def test_a_permission_on_a_misspelt_tag_loosens_nothing() -> None:
+    assert load(rule("match: {risk_tags: [mony]}, decision: allow")).warnings == ()
+
+
+@pytest.mark.parametrize("name", INVARIANTS)
+def test_the_words_of_each_invariant_are_the_ones_that_it_reads(name: str) -> None:
+    tags = ", ".join(INVARIANTS[name])
+    policy = load(f"actions: {{a.b: {{tier: 1, risk_tags: [{tags}]}}}}\n")
+    assert policy.decide(Question("a.b", {})).rule == f"invariant:{name}"
+
+
+@pytest.mark.parametrize("tag", ROUTED)
+def test_the_words_of_routing_are_the_ones_that_it_reads(tag: str) -> None:
+    policy = load(
+        f"actions: {{a.b: {{tier: 4, risk_tags: [{tag}]}}}}\n"
+        "routing: {security_actions: guards, financial_actions: books, default: desk}\n"
+    )
+    assert policy.decide(Question("a.b", {})).owner in ("guards", "books")
+
+
+# --- entries in the place of others -----------------------------------------------------------------------
+
+WIDE = "job.*: {tier: 4, risk_tags: [delete]}"
+
+
+@pytest.mark.parametrize(
+    ("wide", "narrow", "lost"),
+    [
+        (WIDE, "job.wipe: {tier: 1}", "tier 4, tag delete"),
+        (WIDE, "job.wipe: {tier: 3, risk_tags: [delete]}", "tier 4"),
+        (WIDE, "job.wipe: {tier: 4}", "tag delete"),
+        ("job.**: {tier: 4, risk_tags: [delete]}", "'job.*': {tier: 1}", "tier 4, tag delete"),
+        ("'*.wipe': {tier: 4, risk_tags: [delete]}", "'job.*': {tier: 3}", "tier 4, tag delete"),
+        (
+            "job.*: {tier: 1, args: {n: integer}, raise_to: [{tier: 4, when: args.n > 1}]}",
+            "job.wipe: {tier: 1}",
+            "raise to tier 4",
+        ),
+        (
+            "job.*: {tier: 1, args: {n: integer, x: {type: decimal, scale: 2, currency: USD}},"
+            " roles: {amount: x, people: n}, constraints: {max_amount_usd: 5}}",
+            "job.wipe: {tier: 1}",
+            "role amount, role people, limit max_amount_usd",
+        ),
+    ],
+)
+def test_an_entry_that_takes_a_guard_of_a_wider_one_away_is_named(wide: str, narrow: str, lost: str) -> None:
+    said = load(f"actions: {{{wide}, {narrow}}}\n").warnings
+    wider, narrower = wide.partition(": ")[0].strip("'"), narrow.partition(": ")[0].strip("'")
+    assert said[0] == f"action {narrower}: speaks in the place of {wider}, without its {lost}"
+    assert not any("in the place of" in text for text in said[1:])
+
+
+@pytest.mark.parametrize(
+    "narrow",
+    [
+        "job.wipe: {tier: 4, risk_tags: [delete, x]}",
+        "job.deep.wipe: {tier: 1}",
+        "jobs.wipe: {tier: 1}",
+        "job.**: {tier: 1}",
+    ],
+)
+def test_an_entry_that_keeps_every_guard_or_stands_elsewhere_is_not(narrow: str) -> None:
+    said = load(f"actions: {{{WIDE}, {narrow}}}\n").warnings
+    assert not any("in the place of" in text for text in said)
+
+
+def test_only_tags_that_something_reads_are_missed() -> None:
+    catalogue = "actions: {job.*: {tier: 4, risk_tags: [pii]}, job.wipe: {tier: 4}}\n"
+    named = "action job.wipe: speaks in the place of job.*, without its tag pii"
+    asking = "match: {risk_tags: [pii]}, decision: deny"
+    assert load(catalogue + rule(asking)).warnings == ()
+    assert load(catalogue + rule(f"{asking}, locked: true")).warnings == (named,)
+    in_when = "match: {topics: ['*']}, when: \"'pii' in tags\", decision: deny, locked: true"
+    assert load(catalogue + rule(in_when)).warnings == (named,)
+    assert load(catalogue + "triggers: {anomaly: {match: {risk_tags: [pii]}}}\n").warnings[1:] == (named,)
+
+
+def test_a_wider_entry_is_named_once_however_many_speak_in_its_place() -> None:
+    narrow = ", ".join(f"job.wipe{n}: {{tier: {1 if n % 2 else 4}}}" for n in range(50))
+    assert load(f"actions: {{job.*: {{tier: 4}}, {narrow}}}\n").warnings == (
+        "action job.wipe1 (and 24 more): speaks in the place of job.*, without its tier 4",
     )
 
 
@@ -540,8 +796,56 @@ def test_a_pattern_meets_the_entries_it_shares_a_topic_with(keys: list[str], tex
         assert met == ([] if most is None else [most])
     else:
         assert met == [key for key in keys if overlap(TopicPattern.parse(key), pattern)]
+    assert {entry.pattern for entry in reach.met([text])} == set(met)
+    for entry in reach.entries:
+        own = TopicPattern.parse(entry.pattern)
+        under = {
+            key
+            for key in keys
+            if overlap(TopicPattern.parse(key), own)
+            and specificity(TopicPattern.parse(key)) > specificity(own)
+        }
+        assert {narrower.pattern for narrower in reach.under(entry)} >= under
+        assert all(overlap(TopicPattern.parse(one.pattern), own) for one in reach.under(entry))
     matched = [topic for topic in TOPICS if pattern.matches(topic)]
     if reach.inside(pattern):
         assert all(reach.entry(topic) is not None for topic in matched)
     if any(key == text for key in keys):
         assert reach.inside(pattern)
+
+
+NAMES = ["x", "y"]
+KINDS: list[ArgKind] = ["string", "integer"]
+ARGS = st.none() | st.dictionaries(st.sampled_from(NAMES), st.sampled_from(KINDS).map(ArgType))
+TAGGED = st.lists(st.sampled_from(["p", "q", "r"]), unique=True)
+
+
+@given(
+    st.dictionaries(PATTERNS, st.tuples(ARGS, TAGGED), min_size=1, max_size=6),
+    st.none() | TAGGED.filter(bool),
+    TAGGED,
+)
+@settings(max_examples=150, deadline=None)
+def test_entries_are_told_apart_by_tags_and_by_how_they_declare_arguments(
+    keys: dict[str, Any], some: list[str] | None, every: list[str]
+) -> None:
+    entries = [
+        CatalogueEntry(key, Tier.READ_ONLY, args=args, risk_tags=tuple(tags))
+        for key, (args, tags) in keys.items()
+    ]
+    met = Reach(entries).met(None, some, every)
+    wanted = [
+        entry for entry in entries if (some is None or entry.tags & set(some)) and set(every) <= entry.tags
+    ]
+    assert (list(met.in_order), len(met), bool(met)) == (wanted, len(wanted), bool(wanted))
+    rank = [specificity(TopicPattern.parse(entry.pattern)) for entry in met]
+    assert rank == sorted(rank, reverse=True)
+    for names in ([], ["x"], ["y", "x"]):
+        kinds = [
+            {tuple((entry.args or {}).get(name) for name in names) for entry in way}
+            for way in met.ways(names)
+        ]
+        assert all(len(one) == 1 for one in kinds)
+        assert len({next(iter(one)) for one in kinds}) == len(kinds)
+        told_apart = [entry.pattern for way in met.ways(names) for entry in way]
+        assert sorted(told_apart) == sorted(entry.pattern for entry in wanted if entry.args is not None)

@@ -156,7 +156,7 @@ def _tools(listed: list[Any], server: str, path: str) -> Iterator[Tool]:
 def draft_tool(topic: str, tool: Tool) -> DraftAction:
     """The entry of one tool."""
     reads = entries.reading(tool.name) and tool.hints.get("readOnlyHint") is not False
-    silent = [] if reads and "readOnlyHint" not in tool.hints else []
+    silent = [_SILENT] if reads and "readOnlyHint" not in tool.hints else []
     drafted = entries.entry(
         topic,
         tool.name,

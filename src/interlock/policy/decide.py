@@ -50,7 +50,7 @@ from interlock.policy.conditions import conjunction
 from interlock.policy.document import Document
 from interlock.policy.explain import Explanation, explained
 from interlock.policy.fields import Inputs
-from interlock.policy.findings import Place, Places, nearest, raise_for
+from interlock.policy.findings import Finding, Place, Places, nearest, raise_for
 from interlock.policy.levels import Level, Outcome, outcome
 from interlock.policy.plans import Ground, Plan, Plans
 from interlock.policy.rules import BASELINE, Rule, at_rest
@@ -135,6 +135,9 @@ class Policy:
         findings, warnings = check(document, places)
         raise_for(findings)
         data = canonical(document.normal())
+        if len(data) > MAX_CANONICAL:
+            too_long = f"written out, the policy has {len(data)} bytes; at most {MAX_CANONICAL} are kept"
+            raise_for([Finding(places.fallback, too_long)])
         snapshot = "v1:" + hashlib.sha256(data).hexdigest()
         rules = compile_rules(document)
         triggers, invariants = builtin.triggers(document.triggers), builtin.invariants(document.invariants)
