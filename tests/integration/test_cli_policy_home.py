@@ -108,13 +108,21 @@ def test_simulate_ends_with_3_where_anything_becomes_looser(folder: Path) -> Non
     assert policy(folder, "simulate", "loose.yaml").code == 0  # the rule that asks still does
     write(folder, "loose.yaml", *LOOSE, ("args.amount_usd >= 100", "args.amount_usd >= 101"))
     found = policy(folder, "simulate", "loose.yaml", "--home", ".interlock")
-    # The invariant about money above $100 asks in its place: whoever is asked changed, not whether.
-    assert found.code == 0
+    # The invariant about money above $100 asks in its place, but its silence no longer denies.
+    assert found.code == 3
+    assert "require_approval → require_approval (other limits, tier or lane) by invariant:money" in found.out
     write(folder, "loose.yaml", *LOOSE, ("args.amount_usd >= 100", "args.amount_usd >= 101"),
           ("name: shop", "name: shop\ninvariants: {money_above_usd: 200}"))  # fmt: skip
     found = policy(folder, "simulate", "loose.yaml", "--home", ".interlock")
     assert found.code == 3
     assert "looser: act_" in found.out
+
+
+def test_a_home_without_a_proposed_action_answers_nothing(tmp_path: Path) -> None:
+    write(tmp_path, "policy.yaml")
+    propose(tmp_path)
+    found = policy(tmp_path, "simulate", "policy.yaml", "--json")
+    assert (found.code, found.json["actions"], found.json["loosens"]) == (5, 0, False)
 
 
 def test_what_the_candidate_would_refuse_as_invalid_is_counted(folder: Path) -> None:

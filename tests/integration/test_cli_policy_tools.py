@@ -68,6 +68,25 @@ def test_a_failed_test_ends_with_3_and_says_what_was_expected_and_found(folder: 
     assert document.json["tests"][1]["verdict"]["rule"] == "circles"
 
 
+def test_a_test_on_an_action_that_no_gate_accepts_fails_and_what_has_no_effect_is_noted(folder: Path) -> None:
+    (folder / "policy.test.yaml").write_text("""
+tests:
+  - name: without arguments
+    action: {topic: job.pay.refund}
+    expect: {decision: require_approval}
+  - name: with a tier
+    action: {topic: job.pay.refund, args: {order_id: A-1, amount_usd: 120, recipient: acme}, tier: 1}
+    expect: {decision: require_approval}
+""")
+    found = policy(folder, "test", "policy.yaml")
+    assert found.code == 3
+    assert "failed: without arguments (policy.test.yaml:3)" in found.out
+    assert 'invalid: expected "an acceptable action", found "missing-field"' in found.out
+    assert "note: with a tier (policy.test.yaml:6): tier 1 was given and is not used" in found.out
+    tests = policy(folder, "test", "policy.yaml", "--json").json["tests"]
+    assert [len(test["unused"]) for test in tests] == [0, 1]
+
+
 def test_too_little_coverage_ends_with_3_although_every_test_passed(folder: Path) -> None:
     (folder / "policy.test.yaml").write_text(TESTS)
     percent = policy(folder, "test", "policy.yaml", "--json").json["coverage"]["percent"]
@@ -180,6 +199,22 @@ def test_diff_of_a_stricter_policy_ends_with_0_also_where_looser_ones_fail(folde
     assert "Nothing was found that becomes looser." in found.out
 
 
+def test_a_permission_that_no_tried_action_shows_fails_where_looser_ones_do(folder: Path) -> None:
+    rule = """  - id: digest
+    match: {topics: [job.pay.refund]}
+    when: args.order_id.matches("^[a-f0-9]{32}$")
+    decision: allow
+"""
+    (folder / "new.yaml").write_text(POLICY.replace("rules:\n", f"rules:\n{rule}"))
+    found = policy(folder, "diff", "policy.yaml", "new.yaml", "--json")
+    assert (found.code, found.json["loosens"]) == (0, False)
+    assert found.json["untried"] == ["no tried action on job.pay.refund is a case of rule digest"]
+    strict = policy(folder, "diff", "policy.yaml", "new.yaml", "--fail-on-looser")
+    assert strict.code == 3
+    assert "Unseen: no tried action on job.pay.refund is a case of rule digest" in strict.out
+    assert "Nothing that was tried becomes looser, but not all that changed was tried." in strict.out
+
+
 def test_diff_of_one_policy_written_twice_says_the_same(folder: Path) -> None:
     new(folder, ("people: solo", "people: solo   # the same"))
     found = policy(folder, "diff", "policy.yaml", "new.yaml")
@@ -252,11 +287,38 @@ def test_arguments_that_the_candidate_refuses_are_counted_and_are_not_bad_lines(
     traffic(folder, odd)
     found = simulate(folder, "--json")
     assert (found.code, found.json["refused"], found.json["tightened"]) == (0, 1, 1)
-    assert found.json["changed"][0]["after"] is None
+    assert found.json["changed"][0]["after"] == "refused"
     once = POLICY.replace("{type: decimal", "{optional: true, type: decimal")
     old = once.replace("recipient: string", "recipient: {type: string, optional: true}")
     (folder / "old.yaml").write_text(old)
     assert simulate(folder, "--against", "old.yaml", "--json").json["known"] == 1
+
+
+def test_what_the_old_policy_refused_and_the_candidate_accepts_is_looser(folder: Path) -> None:
+    (folder / "old.yaml").write_text(POLICY.replace("order_id: string", "order_id: integer"))
+    traffic(folder, refund("5.00", decided={"decision": "allow"}))
+    found = simulate(folder, "--against", "old.yaml", "--json")
+    assert (found.code, found.json["loosened"]) == (3, 1)
+    assert found.json["groups"][0]["before"] == "refused"
+    assert "looser: line 1  refused as invalid → " in simulate(folder, "--against", "old.yaml").out
+
+
+def test_a_lane_in_which_silence_now_allows_is_looser(folder: Path) -> None:
+    text = """
+interlock: 1
+actions: {a.b: {tier: 1}}
+rules:
+  - {id: r, match: {topics: [a.b]}, decision: require_approval, lane: {window: 7d, on_timeout: deny}}
+"""
+    (folder / "old.yaml").write_text(text)
+    (folder / "quiet.yaml").write_text(
+        text.replace("window: 7d, on_timeout: deny", "window: 1s, on_timeout: allow")
+    )
+    traffic(folder, {"topic": "a.b", "args": {}})
+    found = policy(folder, "simulate", "quiet.yaml", "--actions", "traffic.jsonl", "--against", "old.yaml")
+    assert found.code == 3
+    assert "require_approval (other limits, tier or lane) by r" in found.out
+    assert policy(folder, "diff", "old.yaml", "quiet.yaml", "--fail-on-looser").code == 3
 
 
 BAD = ["{\n", "[]\n", '{"topic": "a.b", "nonsense": 1}\n', "\x00\n", '{"topic": "x"}\n']
@@ -279,10 +341,13 @@ def test_a_line_of_many_megabytes_is_one_bad_line(folder: Path) -> None:
     assert simulate(folder, "--skip-bad", "--json").json["skipped"] == 1
 
 
-def test_no_actions_at_all_are_said(folder: Path) -> None:
+def test_where_no_action_was_replayed_nothing_is_said_to_be_fine(folder: Path) -> None:
     traffic(folder)
     found = simulate(folder, "--json")
-    assert (found.code, found.json["sentence"]) == (0, "There are no actions in traffic.jsonl.")
+    assert (found.code, found.json["sentence"]) == (5, "There are no actions in traffic.jsonl.")
+    traffic(folder, "{\n", "nothing\n")
+    skipped = simulate(folder, "--skip-bad", "--json")
+    assert (skipped.code, skipped.json["actions"], skipped.json["skipped"]) == (5, 0, 2)
     assert policy(folder, "simulate", "policy.yaml", "--actions", "nowhere.jsonl").code == 2
 
 

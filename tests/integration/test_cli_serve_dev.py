@@ -14,6 +14,7 @@ import pytest
 from cli_command import run
 
 from house import POLICY, REFUND
+from interlock.cli.watch import Watch
 from interlock.identity import KeyKind
 from server_process import ServerProcess, opened
 
@@ -147,3 +148,33 @@ def test_dev_needs_a_policy_to_watch(tmp_path: Path) -> None:
     refused = run(tmp_path, "serve", "--dev", "--port", "0")
     assert refused.code == 2
     assert "--policy" in refused.err
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_watch_that_ends_by_a_defect_says_that_nothing_is_watched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(POLICY)
+
+    def out_of_memory(_: Path) -> None:
+        raise MemoryError
+
+    with opened(tmp_path / "home", policy) as home:
+        watch = Watch(policy)
+        monkeypatch.setattr("interlock.home.read_policy", out_of_memory)
+        policy.write_text(TIGHT)
+        thread = watch.start(home)
+        thread.join(SOON)
+        assert not thread.is_alive()
+    assert "policy.yaml is no longer watched" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_watch_that_is_stopped_says_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(POLICY)
+    with opened(tmp_path / "home", policy) as home:
+        watch = Watch(policy)
+        watch.start(home)
+        watch.stop()
+    assert "no longer watched" not in capsys.readouterr().err

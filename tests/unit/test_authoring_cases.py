@@ -216,3 +216,28 @@ def test_an_unseen_character_may_be_tested_as_an_escape_and_never_stands_raw() -
     assert case.asked.args == {"p": ".g\u200cit"}
     raw = f"tests: [{{name: x, action: {action}, expect: {{decision: deny}}}}]".replace("\\u200C", "\u200c")
     assert refused(raw)
+
+
+def test_a_test_gives_the_arguments_that_an_agent_has_to_give() -> None:
+    found = differences("topic: pay.refund", "decision: require_approval")
+    assert found == {"invalid": ("an acceptable action", "missing-field")}
+    assert differences("topic: pay.refund, amount_usd: 20", "decision: allow").keys() == {"invalid"}
+    assert run("topic: pay.refund", "invalid: missing-field").ok
+    assert run(
+        "topic: pay.refund",
+        "{decision: deny, missing: [args.amount_usd, signals.confidence, facts.prior]}"[1:-1],
+    ).ok
+    assert run("topic: notes.add", "decision: require_approval").ok
+
+
+def test_what_a_test_gives_without_effect_is_said() -> None:
+    found = run(f"{REFUND}, {SURE}, tier: 4, risk_tags: [delete], level: 7", "rule: small")
+    assert found.ok
+    assert found.unused == (
+        "tier 4 was given and is not used: the catalogue's tier counts",
+        "risk_tags were given and are not used: the catalogue's count (none)",
+        "level 7 was given and is not one of the policy's: the lowest counts",
+    )
+    assert run("topic: notes.add, level: 1, tier: 2, risk_tags: [x]", "decision: deny").unused == ()
+    said = run("topic: notes.add, facts: {piror: 3}", "decision: require_approval").unused
+    assert said == ("facts.piror was given and is not used: the policy declares no such fact",)

@@ -9,13 +9,16 @@ from typing import Any
 
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import policies_at_random as at_random
 from interlock.authoring import Diff, asked_from, compared, diff, question_of
 from interlock.authoring.boundaries import MISSING, boundaries, dimensions
+from interlock.authoring.parts import meeting
 from interlock.authoring.witnesses import Witnesses, ask, topics_of
 from interlock.model.canonical import parse_json
 from interlock.model.errors import InvalidInput
+from interlock.model.topics import TopicPattern
 from interlock.model.verdicts import Verdict
 from interlock.policy import Policy, parse
 
@@ -34,6 +37,12 @@ rules:
   - {id: huge, match: {topics: [pay.refund]}, when: args.amount_usd > 900, decision: deny}
   - {id: often, match: {topics: [pay.*], retry_count_above: 4}, decision: deny}
 """
+
+
+segments = st.lists(st.sampled_from(["a", "b", "*"]), min_size=1, max_size=4)
+patterns = st.one_of(
+    st.just("*"), segments.map(".".join), segments.map(lambda found: ".".join([*found, "**"]))
+)
 
 
 def policy(text: str = POLICY) -> Policy:
@@ -260,7 +269,130 @@ def test_topics_are_made_for_patterns_and_stay_topics() -> None:
         "interlock: 1\nactions: {a.*.read: {tier: 1}, b.**: {tier: 3}}\n"
         "rules: [{id: a, match: {topics: ['*', '*.x', c.d.**]}, decision: deny}]\n"
     )
-    assert topics_of([policy(text)]) == ["a.x.read", "b.x", "unlisted.topic", "x.x", "c.d.x"]
+    loaded = policy(text)
+    assert topics_of([loaded]) == (["a.y.read", "b.y", "unlisted.topic", "y.x", "c.d.y"], True)
+    meets = [topic for topic in topics_of([loaded], [TopicPattern.parse("*.x")])[0] if topic.endswith(".x")]
+    assert meets == ["y.x", "b.x"]
+    assert topics_of([loaded], [TopicPattern.parse("*")], most=3)[1] is False
+
+
+@given(st.lists(patterns, min_size=2, max_size=2), st.lists(st.sampled_from("ab"), min_size=2, max_size=5))
+def test_two_patterns_meet_in_exactly_the_topics_that_both_match(
+    texts: list[str], segments: list[str]
+) -> None:
+    one, other = map(TopicPattern.parse, texts)
+    topic = ".".join(segments)
+    both = meeting(one, other)
+    assert (both is not None and both.matches(topic)) == (one.matches(topic) and other.matches(topic))
+    assert both == meeting(other, one)
+
+
+def test_a_topic_at_which_changed_patterns_only_cross_others_is_tried() -> None:
+    deny = "{id: d, match: {topics: [a.*.c, b.*.*.d]}, decision: deny}"
+    ask = "{id: x, match: {topics: [a.b.*, b.c.**]}, decision: require_approval, overrides: [d]}"
+    old = f"interlock: 1\nactions: {{b.*.e.*: {{tier: 2}}, a.**: {{tier: 3}}}}\nrules: [{deny}]\n"
+    found = diff(policy(old), policy(old.replace("rules: [", f"rules: [{ask}, ")))
+    looser = {witness.action["topic"] for witness in found.witnesses if witness.direction == "looser"}
+    assert looser == {"a.b.c", "b.c.x.d", "b.c.e.d"}
+    assert found.untried == ()
+
+
+# --- what was not put to the test
+
+
+PATTERN = """args.m.matches("^[a-f0-9]{32}$")"""
+OPEN = "interlock: 1\nactions: {'a.**': {tier: 3}}\n"
+
+
+def rule(when: str, decision: str = "allow", rest: str = "") -> str:
+    return f"{OPEN}rules: [{{id: x, match: {{topics: [a.b]}}, when: '{when}', decision: {decision}{rest}}}]\n"
+
+
+@pytest.mark.parametrize(
+    "when",
+    [
+        PATTERN,
+        "size(args.m) > 300",
+        "args.m > args.n && args.n > 50",
+        'args.m.contains("a") && !args.m.startsWith("b") && args.m.endsWith("c")',
+    ],
+)
+def test_an_added_permission_that_no_tried_action_is_a_case_of_is_named(when: str) -> None:
+    found = diff(policy(OPEN), policy(rule(when)))
+    assert (found.witnesses, found.loosens, found.vouches) == ((), False, False)
+    assert found.untried == ("no tried action on a.b is a case of rule x",)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "untried"),
+    [
+        (OPEN, rule(f"args.n < 5 || {PATTERN}"), f"no tried action makes {PATTERN} true, in rule x"),
+        (rule("args.n < 5"), rule(f"args.n < 5 || {PATTERN}"),
+         f"no tried action makes {PATTERN} true, in rule x"),
+        (rule("args.n > 5", "deny"), rule(f"args.n > 5 && !{PATTERN}", "deny"),
+         f"no tried action makes {PATTERN} true, in rule x"),
+        (rule(f"has(args.m) && {PATTERN}", "deny"), OPEN, "no tried action on a.b is a case of rule x"),
+        (rule(PATTERN, "deny"), rule(f"{PATTERN} && args.n > 5", "deny"),
+         "no tried action on a.b is a case of rule x"),
+        (rule(PATTERN), rule(PATTERN, "allow", "").replace("[a.b]", "[a.b, a.c]"),
+         "no tried action on a.c is a case of rule x"),
+    ],
+)  # fmt: skip
+def test_every_way_in_which_a_change_can_loosen_has_to_be_seen(old: str, new: str, untried: str) -> None:
+    found = diff(policy(old), policy(new))
+    assert untried in found.untried
+    assert not found.vouches
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (rule("args.n < 5"), OPEN),
+        (rule(PATTERN), OPEN),
+        (OPEN, rule(PATTERN, "deny")),
+        (rule(PATTERN, "deny"), rule(PATTERN, "deny", ", reason: because")),
+        (rule('args.n < 5 && args.k == "v" && args.flag'), rule('args.n < 4 && args.k == "v" && args.flag')),
+    ],
+)
+def test_what_can_only_become_stricter_and_what_was_seen_needs_no_word(old: str, new: str) -> None:
+    found = diff(policy(old), policy(new))
+    assert found.untried == ()
+    assert found.vouches
+
+
+def test_what_one_rule_reads_is_varied_together_where_all_combinations_are_too_many() -> None:
+    noise = "".join(f"{{match: {{topics: [a.b]}}, when: args.z{i} > 1, decision: deny}}, " for i in range(12))
+    five = " && ".join(f'args.c{i} == "v"' for i in range(5))
+    old = f"{OPEN}rules: [{noise}]\n"
+    new = f"{OPEN}rules: [{noise}{{id: x, match: {{topics: [a.b]}}, when: '{five}', decision: allow}}]\n"
+    found = diff(policy(old), policy(new))
+    assert not found.complete
+    assert found.untried == ()
+
+
+def test_a_raise_of_the_tier_that_was_never_the_case_is_named() -> None:
+    entry = "interlock: 1\nactions: {a.b: {tier: 1, args: {m: string}, raise_to: [{tier: 4, when: '%s'}]}}\n"
+    found = diff(policy(entry % PATTERN), policy(entry % 'args.m == "never"'))
+    assert "no tried action on a.b is a case of raise_to of a.b" in found.untried
+    assert diff(policy(entry % 'args.m == "one"'), policy(entry % 'args.m == "never"')).loosens
+
+
+def test_a_level_s_rule_that_was_never_the_case_is_named() -> None:
+    text = (
+        "autonomy_levels: {level_0: {rules: [{match: {topics: ['*']}, decision: require_approval}]}, "
+        "level_1: {rules: [{match: {topics: [a.b]}, when: 'args.n < 3%s', decision: allow}]}}\n"
+    )
+    found = diff(policy(OPEN + text % ""), policy(OPEN + text % f" || {PATTERN}"))
+    assert found.untried == (f"no tried action makes {PATTERN} true, in rule 1 of level_1",)
+
+
+def test_a_rule_that_was_never_seen_setting_another_aside_is_named() -> None:
+    guarded = rule(PATTERN, "require_approval").replace("id: x", "id: d").replace("]\n", "%s]\n")
+    x = ", {id: x, match: {topics: [a.b]}, when: has(args.m), decision: require_approval, overrides: [d]}"
+    entry = "actions: {a.b: {tier: 3, args: {m: string}}}"
+    text = guarded.replace("actions: {'a.**': {tier: 3}}", entry)
+    found = diff(policy(text % ""), policy(text % x))
+    assert found.untried == ("no tried action shows rule x setting aside rule d",)
 
 
 def test_what_was_not_tried_is_said() -> None:
@@ -269,3 +401,4 @@ def test_what_was_not_tried_is_said() -> None:
     found = diff(policy(rule), policy(rule.replace("> 11", "> 12")))
     assert not found.complete
     assert found.tried == 2_000
+    assert found.untried == ("no tried action on a.b is a case of rule r",)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +10,7 @@ from hypothesis import given, settings
 
 import policies_at_random as at_random
 from interlock.authoring import Advice, lint, places_of, read_cases, run_cases
+from interlock.authoring.claims import Claims
 from interlock.model.verdicts import Decision, Verdict
 from interlock.policy import parse
 
@@ -326,7 +326,9 @@ def test_a_lane_that_no_rule_uses() -> None:
 def test_a_policy_without_tests_is_a_warning_and_untested_rules_are_a_note() -> None:
     policy = parse({"p.yaml": policy_text(refunds("small", "args.n < 50") + ASKS)})
     assert "no-tests" in [advice.id for advice in lint(policy)]
-    tests = "tests: [{name: a, action: {topic: ops.wipe}, expect: {decision: require_approval}}]"
+    tests = (
+        "tests: [{name: a, action: {topic: ops.wipe, args: {n: 1}}, expect: {decision: require_approval}}]"
+    )
     results = run_cases(read_cases({"t": tests}), policy)
     with_tests = {advice.id: advice.sentence for advice in lint(policy, results=results)}
     assert "no-tests" not in with_tests
@@ -355,11 +357,10 @@ def test_places_follow_rules_without_ids_over_several_files() -> None:
     assert (places["rule", "rules[0]"].file, places["rule", "rules[1]"].file) == ("a.yaml", "b.yaml")
 
 
-@pytest.mark.parametrize("shape", ["spread", "one topic"])
-def test_a_thousand_rules_are_looked_at_in_seconds(shape: str) -> None:
+def test_of_a_thousand_rules_only_those_that_meet_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = []
     for index in range(1_000):
-        topic = f"area{index % 40}.tool{index % 160}.*" if shape == "spread" else "pay.refund"
+        topic = f"area{index % 40}.tool{index % 160}.*"  # six or seven rules share one
         decision = ("require_approval", "deny", "allow")[index % 3]
         owner = f", owner: team{index % 7}" if index % 3 == 0 else ""
         lines.append(
@@ -367,6 +368,14 @@ def test_a_thousand_rules_are_looked_at_in_seconds(shape: str) -> None:
             f"when: args.n > {index} && args.n != 7, decision: {decision}{owner}}}\n"
         )
     policy = parse({"p.yaml": policy_text("".join(lines))})
-    start = time.perf_counter()
+    compared = 0
+    imply = Claims.imply
+
+    def counted(one: Claims, other: Claims, tags: frozenset[str] = frozenset()) -> bool:
+        nonlocal compared
+        compared += 1
+        return imply(one, other, tags)
+
+    monkeypatch.setattr(Claims, "imply", counted)
     lint(policy)
-    assert time.perf_counter() - start < 5
+    assert 1_000 < compared < 10_000

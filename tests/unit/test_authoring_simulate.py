@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import replace
 from typing import Any
 
@@ -11,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 
 import policies_at_random as at_random
-from interlock.authoring import Group, Held, Replay, read_line, simulate
+from interlock.authoring import REFUSED, Group, Held, Replay, compared, read_line, simulate
 from interlock.model.errors import InvalidInput
-from interlock.model.verdicts import Decision
+from interlock.model.verdicts import Decision, Verdict
 from interlock.policy import Policy, Question, parse
 
 ALLOW, WITHIN, ASK, DENY = Decision
@@ -93,8 +92,78 @@ def test_arguments_that_are_refused_are_stricter_than_any_decision() -> None:
     assert replay.refuse() is None
     flip = replay.refuse(DENY)
     assert flip is not None
-    assert (flip.direction, flip.after) == ("stricter", None)
-    assert (replay.result().refused, replay.result().tightened) == (2, 1)
+    assert (flip.direction, flip.after) == ("stricter", REFUSED)
+    assert replay.refuse(REFUSED) is None
+    assert (replay.result().refused, replay.result().tightened, replay.result().known) == (3, 1, 2)
+
+
+def test_arguments_that_were_refused_and_are_accepted_now_are_looser() -> None:
+    flip = Replay(policy(), against=policy()).add(refund(100), REFUSED)
+    assert flip is not None
+    assert (flip.direction, flip.before, flip.after) == ("looser", REFUSED, ASK)
+    replay = Replay(policy())
+    assert replay.add(refund(10), REFUSED) is not None
+    assert replay.result().groups == (Group(REFUSED, WITHIN, 1),)
+    assert (replay.result().loosened, replay.result().known) == (1, 1)
+
+
+LIMITED = "pay.look: {tier: 1, execute: {http: {method: GET, url: 'https://pay.example/l'}}"
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (f"  {LIMITED}, constraints: {{max_runtime_sec: 5}}}}", f"  {LIMITED}}}"),
+        (f"  {LIMITED}, constraints: {{max_runtime_sec: 5}}}}\nmode: enforce", f"  {LIMITED}, "
+         "constraints: {max_runtime_sec: 5}}\nmode: observe"),
+        ("  pay.look: {tier: 2, undo: pay.undo, undo_within: 1m}", "  pay.look: {tier: 1}"),
+        (f"  {LIMITED}}}\nrules: [{{id: r, match: {{topics: [pay.look]}}, decision: allow, constraints: "
+         "{max_runtime_sec: 5}}]",
+         f"  {LIMITED}}}\nrules: [{{id: r, match: {{topics: [pay.look]}}, decision: allow}}]"),
+    ],
+)  # fmt: skip
+def test_what_was_allowed_and_still_is_may_be_looser_in_its_limits_or_its_tier(old: str, new: str) -> None:
+    before, after = (parse({"p": f"interlock: 1\nactions:\n{text}\n"}) for text in (old, new))
+    question = Question("pay.look", {})
+    assert before.decide(question).decision is after.decide(question).decision is ALLOW
+    found = simulate([(question, None)], after, against=before)
+    assert (found.loosened, found.limits) == (1, 1)
+    assert simulate([(question, before.decide(question))], after).loosened == 1
+    assert simulate([(question, None)], before, against=after).tightened == 1
+
+
+def held(lane: str) -> Policy:
+    rule = f"{{id: r, match: {{topics: [a.b]}}, decision: require_approval, lane: {lane}}}"
+    return parse({"p": f"interlock: 1\nactions: {{a.b: {{tier: 1}}}}\nrules: [{rule}]\n"})
+
+
+@pytest.mark.parametrize(
+    ("strict", "loose"),
+    [
+        ("{window: 7d, on_timeout: deny}", "{window: 1s, on_timeout: allow}"),
+        ("{window: 1m, on_timeout: escalate}", "{window: 7d, on_timeout: allow}"),
+        ("{window: 1m, on_timeout: deny}", "{window: 1m, on_timeout: escalate}"),
+        ("{window: 1m, on_timeout: kill_switch}", "{window: 1m, on_timeout: deny}"),
+        ("{window: 1h, on_timeout: allow}", "{window: 1s, on_timeout: allow}"),
+    ],
+)
+def test_a_milder_end_to_silence_and_less_time_before_silence_allows_are_looser(
+    strict: str, loose: str
+) -> None:
+    question = Question("a.b", {})
+    flip = Replay(held(loose), against=held(strict)).add(question)
+    assert flip is not None
+    assert (flip.direction, flip.limits) == ("looser", True)
+    back = Replay(held(strict), against=held(loose)).add(question)
+    assert back is not None
+    assert back.direction == "stricter"
+    assert compared(held(strict).decide(question), held(loose).decide(question)) == "looser"
+
+
+def test_more_or_less_time_alone_is_neither_looser_nor_stricter() -> None:
+    short, long = held("{window: 1m, on_timeout: deny}"), held("{window: 7d, on_timeout: deny}")
+    assert Replay(short, against=long).add(Question("a.b", {})) is None
+    assert Replay(long, against=short).add(Question("a.b", {})) is None
 
 
 def test_groups_add_up_and_the_largest_comes_first() -> None:
@@ -126,12 +195,20 @@ def test_what_is_looser_one_way_is_stricter_the_other(case: at_random.Case, othe
         assert decided == (back.tightened, back.loosened)
 
 
-def test_many_actions_are_replayed_in_a_second() -> None:
-    questions = [(refund(index % 1_000), None) for index in range(25_000)]
-    loaded = policy()
-    start = time.perf_counter()
-    simulate(questions, loaded)
-    assert time.perf_counter() - start < 1.5  # 0.15 s on an idle machine
+def test_what_both_allow_alike_is_not_decided_in_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    decide = Policy.decide
+
+    def counted(self: Policy, question: Question) -> Verdict:
+        asked.append(question.topic)
+        return decide(self, question)
+
+    monkeypatch.setattr(Policy, "decide", counted)
+    changed = policy(("args.n > 900", "args.n > 800"))
+    simulate([(READ, None)] * 100 + [(refund(1000), None)] * 100, changed, against=policy())
+    assert asked == []
+    simulate([(refund(100), None)] * 3, changed, against=policy())
+    assert asked == ["pay.refund"] * 6
 
 
 # --- lines of a log ---------------------------------------------------------------------------------------

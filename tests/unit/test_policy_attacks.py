@@ -24,12 +24,13 @@ from typing import Any
 import pytest
 
 import policies_at_random as at_random
-from interlock.authoring import read_cases
+from interlock.authoring import diff, read_cases, simulate
 from interlock.authoring.draft import write_policy
 from interlock.authoring.fmt import format_policy
 from interlock.authoring.import_escalate import draft_from_escalate
 from interlock.authoring.import_mcp import draft_from_mcp
 from interlock.authoring.import_openapi import draft_from_openapi
+from interlock.authoring.prove import Outcome, prove
 from interlock.client.registry import Guarded
 from interlock.home import read_policy
 from interlock.model.actions import Signals
@@ -452,7 +453,8 @@ def test_no_file_of_a_policy_is_silently_left_out(tmp_path: Path, name: str) -> 
 def test_a_registration_with_tags_that_are_none_is_refused(tags: Any) -> None:
     with pytest.raises(InvalidInput):
         Guarded.bind("x.wipe", lambda: None, tags)
-    assert Guarded.bind("x.wipe", lambda: None, ["delete"]).tags == ("delete",)
+    for given in (["delete"], iter(["delete"]), {"delete": 1}.keys()):
+        assert Guarded.bind("x.wipe", lambda: None, given).tags == ("delete",)
 
 
 # --- one file of several ----------------------------------------------------------------------------------
@@ -707,6 +709,13 @@ def test_only_the_very_bytes_of_a_policy_are_read_back(forged: Any) -> None:
         Policy.from_canonical(forged(data))
 
 
+def test_a_policy_too_long_to_be_read_back_does_not_load(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decide, "MAX_CANONICAL", len(load(SMALL).canonical()))
+    assert Policy.from_canonical(load(SMALL).canonical()).snapshot == load(SMALL).snapshot
+    with pytest.raises(PolicyError):
+        load(SMALL, "name: longer")
+
+
 def test_policies_that_decide_differently_have_different_snapshots() -> None:
     random = Random(11)
     seen: dict[str, tuple[Policy, bytes]] = {}
@@ -789,6 +798,71 @@ def test_many_threads_and_a_tiny_memory_change_no_answer(monkeypatch: pytest.Mon
 def test_a_test_that_could_not_fail_is_refused(tests: str) -> None:
     with pytest.raises(InvalidInput):
         read_cases({"p.test.yaml": f"tests: {tests}\n"})
+
+
+RUNS = "execute: {http: {method: POST, url: 'https://x.example/y'}}"
+QUIET = (
+    "actions: {a.pay: {tier: 1}}\n"
+    "rules: [{id: it, match: {topics: [a.pay]}, decision: require_approval, lane: %s}]"
+)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (
+            f"actions: {{a.pay: {{tier: 1, {RUNS}, constraints: {{max_runtime_sec: 5}}}}}}",
+            f"actions: {{a.pay: {{tier: 1, {RUNS}}}}}",
+        ),
+        (
+            "actions: {a.pay: {tier: 3}}\nrules: [{id: it, match: {topics: [a.pay]}, decision: allow}]",
+            "actions: {a.pay: {tier: 1}}\nrules: [{id: it, match: {topics: [a.pay]}, decision: allow}]",
+        ),
+        (QUIET % "{window: 7d, on_timeout: deny}", QUIET % "{window: 1s, on_timeout: allow}"),
+        ("actions: {a.pay: {tier: 4}}", "mode: observe\nactions: {a.pay: {tier: 4}}"),
+        ("actions: {a.pay: {tier: 4}}", "actions: {a.*: {tier: 4}, a.pay: {tier: 1}}"),
+    ],
+)
+def test_whatever_becomes_looser_is_seen_by_simulate_and_by_diff(old: str, new: str) -> None:
+    before, after, question = load(old), load(new), Question("a.pay", {})
+    for replayed in (
+        simulate([(question, None)], after, against=before),
+        simulate([(question, before.decide(question))], after),
+    ):
+        assert (replayed.loosened, replayed.tightened) == (1, 0)
+    assert diff(before, after).loosens
+    assert not diff(before, after).vouches
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "match: {topics: [a.b]}\n  when: args.m.matches('^[a-f0-9]{32}$')\n  decision: allow\n",
+        "match: {topics: [a.b]}\n  when: size(args.m) > 300\n  decision: allow\n",
+        "match: {topics: [a.b]}\n  when: args.m > args.n && args.n > 50\n  decision: allow\n",
+        "match: {topics: [a.b]}\n  when: args.m.o.exists(x, x.q == 3 && x.z > 7)\n  decision: allow\n",
+        "match: {topics: [a.b.*]}\n  decision: require_approval\n  overrides: [shut]\n",
+    ],
+)
+def test_diff_vouches_for_no_change_that_it_did_not_see_at_work(rule: str) -> None:
+    old = "actions: {a.**: {tier: 3}}\nrules:\n- {id: shut, match: {topics: [a.*.c]}, decision: deny}\n"
+    assert not diff(load(old), load(f"{old}- id: in\n  {rule}")).vouches
+
+
+@pytest.mark.parametrize("hides", ["l" * 200 + ".q", "l" * 240 + ".**", "*." + "l" * 240])
+def test_no_long_pattern_hides_a_topic_from_the_prover(hides: str) -> None:
+    policy = load(
+        "invariants: {disabled: [delete]}\n"
+        "rules:\n"
+        f"- {{id: long, match: {{topics: ['{hides}']}}, decision: require_approval}}\n"
+        f"- {{id: hole, match: {{topics: ['*.*.{'x' * 60}']}}, decision: allow}}\n"
+    )
+    assert says(policy, f"a.b.{'x' * 60}") == "allow"
+    outcomes = {
+        result.claim.name: result.outcome for result in prove(policy, ["topic.endsWith('x')"]).results
+    }
+    assert outcomes["invariant:delete"] is Outcome.REFUTED
+    assert outcomes['never:topic.endsWith("x")'] is Outcome.REFUTED
 
 
 @pytest.mark.parametrize(

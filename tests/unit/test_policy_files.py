@@ -438,7 +438,6 @@ def test_a_directory_is_its_yaml_and_json_files_without_the_tests(tmp_path: Path
     (tmp_path / "c.json").write_text('{"interlock": 1, "actions": {"a.c": {"tier": 1}}}')
     for ignored in ("a.test.yaml", "a.test.yml", "notes.md", "d.yaml.bak"):
         (tmp_path / ignored).write_text("[")
-    (tmp_path / "e.yaml").mkdir()
     policy = read_policy(tmp_path)
     assert (policy.name, policy.knows("a.b"), policy.knows("a.c")) == ("acme", True, True)
 

@@ -25,6 +25,10 @@ def _sweeping(catalogue: str, rules: str) -> str:
     return f"actions:\n{catalogue}rules:\n{rules}"
 
 
+def _deny(body: str) -> str:
+    return f"  - {{{body}, decision: deny}}\n"
+
+
 GROWING: dict[str, Callable[[int], str]] = {
     "limits": lambda n: _sweeping(
         "".join(f"  a.t{i}: {{tier: 1}}\n" for i in range(n)),
@@ -32,24 +36,19 @@ GROWING: dict[str, Callable[[int], str]] = {
     ),
     "conditions": lambda n: _sweeping(
         "".join(f"  a.t{i}: {{tier: 1, args: {{x: integer, y{i}: string}}}}\n" for i in range(n)),
-        "".join(
-            f"  - {{match: {{topics: ['a.*']}}, when: args.x > {i}, decision: deny}}\n" for i in range(n)
-        ),
+        "".join(_deny(f"match: {{topics: ['a.*']}}, when: args.x > {i}") for i in range(n)),
     ),
     "kinds": lambda n: _sweeping(
         "".join(
             f"  a.t{i}: {{tier: 1, args: {{{', '.join(f'x{j}: {kind}' for j, kind in enumerate(kinds))}}}}}\n"
             for i, kinds in enumerate(itertools.islice(itertools.product(*[("string", "integer")] * 8), n))
         ),
-        f"  - {{match: {{topics: ['a.*']}}, when: {' && '.join(f'has(args.x{j})' for j in range(8))},"
-        " decision: deny}\n" * n,
+        _deny(f"match: {{topics: ['a.*']}}, when: {' && '.join(f'has(args.x{j})' for j in range(8))}") * n,
     ),
     "patterns": lambda n: _sweeping(
         "".join(f"  a{i}.b{i}.c: {{tier: 1, risk_tags: [t{i}, u]}}\n" for i in range(n)),
         "".join(
-            f"  - {{match: {{topics: ['*.b{i}.*', '**'], risk_tags: [u, t{i}]}}, decision: deny, locked: true}}"
-            "\n"
-            for i in range(n)
+            _deny(f"match: {{topics: ['*.b{i}.*', '**'], risk_tags: [t{i}]}}, locked: true") for i in range(n)
         ),
     ),
     "silence": lambda n: _sweeping(
@@ -60,11 +59,11 @@ GROWING: dict[str, Callable[[int], str]] = {
     "shadows": lambda n: _sweeping(
         "".join(f"  '*.*.s{i}.**': {{tier: 3, risk_tags: [delete]}}\n" for i in range(n // 2))
         + "".join(f"  a.*.*.t{i}: {{tier: 1}}\n" for i in range(n // 2)),
-        "".join(f"  - {{match: {{topics: [a.b.s{i}.t{i}]}}, decision: deny}}\n" for i in range(n)),
+        "".join(_deny(f"match: {{topics: [a.b.s{i}.t{i}]}}") for i in range(n)),
     ),
     "mistakes": lambda n: _sweeping(
         "".join(f"  a.t{i}: {{tier: 1, args: {{x: integer}}}}\n" for i in range(n)),
-        "  - {match: {topics: ['a.*']}, when: args.y > 1, decision: deny}\n" * n,
+        _deny("match: {topics: ['a.*']}, when: args.y > 1") * n,
     ),
 }
 

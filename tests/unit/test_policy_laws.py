@@ -17,6 +17,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -27,6 +28,7 @@ from interlock.policy import Policy, Question
 from policies_at_random import Case, Json, build, cases
 
 LONG = os.environ.get("INTERLOCK_LONG") == "1"
+pytestmark = pytest.mark.timeout(3_600 if LONG else 300)
 LAWS = settings(max_examples=4_000 if LONG else 200, deadline=None)
 
 

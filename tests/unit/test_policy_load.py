@@ -251,6 +251,8 @@ def test_a_constraint_that_a_function_cannot_be_held_to_is_an_error(constraint: 
     assert "nothing enforces" in findings(f"{caller}}}}}\n{of_rule}")[0]
     swept = load(f"{caller}}}}}\n{of_rule.replace('[a.b]', '[a.*]')}")
     assert "nothing enforces" in swept.warnings[0]
+    elsewhere = load(f"{caller}}}}}\n{of_rule.replace('[a.b]', '[a.b], risk_tags: [t]')}")
+    assert "no catalogued topic matches" in elsewhere.warnings[0]
 
 
 def test_a_limit_on_money_needs_an_amount_in_dollars() -> None:

@@ -23,6 +23,7 @@ from policies_at_random import Case, Json, build, cases
 from spec.decide import Said, decide
 
 LONG = os.environ.get("INTERLOCK_LONG") == "1"
+pytestmark = pytest.mark.timeout(3_600 if LONG else 300)
 COMPARED = settings(max_examples=10_000 if LONG else 300, deadline=None)
 UNORDERED = ("matched", "overridden")
 
@@ -134,6 +135,16 @@ def test_a_rule_set_aside_still_says_that_the_topic_is_known() -> None:
     document = {"default_decision": "deny", "rules": [asks, allowing("a.b")]}
     for args in ({"n": 2}, {}):
         assert both(document, Question("a.b", args)).decision is Decision.REQUIRE_APPROVAL
+
+
+def test_what_was_answered_before_changes_no_answer() -> None:
+    asks = {"id": "ask", "match": {"topics": ["a.b"]}, "decision": "require_approval", "overrides": ["let"]}
+    within = allowing("a.b", when="args.n > 1", constraints={"max_runtime_sec": 60})
+    document = {"default_decision": "deny", "rules": [asks, within]}
+    known, unknown = Question("a.b", {"n": 2}), Question("a.b", {})
+    for question in (known, unknown, known, unknown):  # one policy, which remembers
+        expected = Decision.REQUIRE_APPROVAL if question is known else Decision.DENY
+        assert both(document, question).decision is expected
 
 
 def test_an_amount_nobody_declared_does_not_talk_the_money_invariant_away() -> None:

@@ -20,11 +20,22 @@ from interlock.authoring.diff import Change, Diff, Witness, answer_json, compare
 from interlock.authoring.lint import lint
 from interlock.authoring.parts import places_of
 from interlock.authoring.question import Asked, asked_from, assumptions_of, question_of, read_question
-from interlock.authoring.simulate import Flip, Group, Held, Replay, Simulation, simulate
+from interlock.authoring.simulate import (
+    REFUSED,
+    Before,
+    Flip,
+    Group,
+    Held,
+    Replay,
+    Simulation,
+    simulate,
+)
 
 __all__ = [
+    "REFUSED",
     "Advice",
     "Asked",
+    "Before",
     "Branch",
     "Case",
     "Change",

@@ -185,8 +185,7 @@ def boundaries(topic: str, policies: tuple[Policy, ...]) -> Boundaries:
         found.tags.update(dict.fromkeys(_TELLING_TAGS))
     for policy in policies:
         document, entry = policy.document, policy.entry(topic)
-        amount = "amount_usd" if entry is None else entry.roles.get("amount", "amount_usd")
-        people = None if entry is None else entry.roles.get("people")
+        amount, people = _roles(entry)
         for match, when in _asked(topic, document):
             found.match(match, amount, people)
             if when is not None:
@@ -197,6 +196,22 @@ def boundaries(topic: str, policies: tuple[Policy, ...]) -> Boundaries:
             limits = (document.invariants.money_above_usd, *document.invariants.money_above.values())
             found.note(("args", amount)).literals.update(dict.fromkeys(limits))
     return found
+
+
+def read_by(topic: str, policy: Policy, match: MatchSpec, when: str | None) -> frozenset[Name]:
+    """The fields of a topic's actions that a condition asks about."""
+    found = Boundaries()
+    found.match(match, *_roles(policy.entry(topic)))
+    if when is not None:
+        found.condition(when)
+    return frozenset(found.noted) | (frozenset({("tags",)}) if found.tags else frozenset())
+
+
+def _roles(entry: CatalogueEntry | None) -> tuple[str, str | None]:
+    """The arguments that hold an amount and people."""
+    if entry is None:
+        return "amount_usd", None
+    return entry.roles.get("amount", "amount_usd"), entry.roles.get("people")
 
 
 def _triggers(found: Boundaries, spec: TriggersSpec) -> None:

@@ -6,6 +6,9 @@
    parts that are given.
 3. A test may expect that the arguments are refused (``invalid: excess-digits``). Where they are refused and
    nobody expected it, the test fails and says why.
+4. A test gives the arguments that the catalogue asks for, as an agent has to: what is decided on unknown
+   arguments is decided about no action there can be. Only one that states what is ``missing`` may not.
+5. What a test gives without effect, such as a tier on a catalogued topic, is said (`Result.unused`).
 
 >>> from interlock.authoring import read_cases, run_cases
 >>> from interlock.policy import parse
@@ -24,7 +27,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field, PlainValidator, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from interlock.authoring.question import Asked, Mistake, Name, mistakes, question_of
+from interlock.authoring.question import Asked, Mistake, Name, mistakes, question_of, unused_of
 from interlock.model.canonical import Json
 from interlock.model.errors import InvalidInput
 from interlock.model.verdicts import Handoff, Trigger, Verdict
@@ -151,12 +154,14 @@ class Result:
         question: None where the action was refused.
         found: the verdict, or why the action was refused.
         differences: empty where the test passed.
+        unused: what the test gives without effect, a sentence each.
     """
 
     case: Case
     question: Question | None
     found: Verdict | InvalidInput
     differences: tuple[Difference, ...]
+    unused: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -237,15 +242,17 @@ def _run(case: Case, policy: Policy) -> Result:
     expect = case.expect
     try:
         question = question_of(case.asked, policy)
+        if case.asked.args is None and "missing" not in expect.model_fields_set:
+            policy.check_args(question.topic, question.args)
     except InvalidInput as refusal:
         if expect.invalid == refusal.slug:
             return Result(case, None, refusal, ())
         expected: Json = expect.invalid or "an acceptable action"
         return Result(case, None, refusal, (Difference("invalid", expected, refusal.slug),))
-    verdict = policy.decide(question)
+    verdict, unused = policy.decide(question), tuple(unused_of(case.asked, policy))
     if expect.invalid is not None:
-        return Result(case, question, verdict, (Difference("invalid", expect.invalid, None),))
-    return Result(case, question, verdict, tuple(_differences(expect, verdict)))
+        return Result(case, question, verdict, (Difference("invalid", expect.invalid, None),), unused)
+    return Result(case, question, verdict, tuple(_differences(expect, verdict)), unused)
 
 
 def _differences(expect: Expectation, verdict: Verdict) -> Iterator[Difference]:

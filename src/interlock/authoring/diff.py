@@ -4,9 +4,12 @@
    the catalogue and named parts by their names, settings one by one.
 2. Then both policies are asked about the same actions, chosen at the boundaries of both (`witnesses`). An
    answer that differs is shown with the action, so that ``explain`` gives it again.
-3. *Looser* is what would no longer be refused, denied, held or limited as far, or is taken for less
-   dangerous. It is found, not proved: a difference that no tried action shows is not seen.
-4. Only topics are asked about that something changed speaks of.
+3. *Looser* is what would no longer be refused, denied, held or limited as far, is taken for less dangerous,
+   or waits with a milder end to silence (`direction`). It is found, not proved: a difference that no tried
+   action shows is not seen.
+4. What changed and was never put to the test by a tried action is named (`exercised`): there, that nothing
+   looser was found means nothing.
+5. Only topics are asked about that something changed speaks of.
 """
 
 from __future__ import annotations
@@ -15,8 +18,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
-from interlock.authoring.parts import rules_of
-from interlock.authoring.witnesses import Witnesses, as_json, ask, topics_of
+from interlock.authoring import exercised
+from interlock.authoring.direction import direction as direction_of
+from interlock.authoring.exercised import Aim, Aims
+from interlock.authoring.parts import Written, patterns_of, rules_of
+from interlock.authoring.witnesses import Witnesses, as_json, as_question, topics_of
 from interlock.model.canonical import Json, canonical
 from interlock.model.errors import InvalidInput
 from interlock.model.topics import TopicPattern
@@ -99,16 +105,23 @@ class Diff:
 
     Attributes:
         tried: actions that both policies were asked about; complete: whether those were all combinations.
+        untried: what changed and no tried action has put to the test, a clause each.
     """
 
     changes: tuple[Change, ...]
     witnesses: tuple[Witness, ...]
     tried: int
     complete: bool
+    untried: tuple[str, ...] = ()
 
     @property
     def loosens(self) -> bool:
         return any(witness.direction == "looser" for witness in self.witnesses)
+
+    @property
+    def vouches(self) -> bool:
+        """Whether nothing became looser, as far as anything that changed was put to the test."""
+        return not self.loosens and not self.untried
 
 
 def diff(old: Policy, new: Policy, *, budget: int = BUDGET) -> Diff:
@@ -122,15 +135,23 @@ def diff(old: Policy, new: Policy, *, budget: int = BUDGET) -> Diff:
     if not changes:
         return Diff((), (), 0, True)
     found: dict[object, Witness] = {}
-    topics = [topic for topic in topics_of((old, new)) if _touched(topic, sides, changes)]
+    patterns = dict.fromkeys(pattern for change in changes for pattern in _patterns(change, sides))
+    every, complete = topics_of((old, new), patterns)
+    topics = [topic for topic in every if _touched(topic, sides, changes)]
     limit = max(LEAST, min(MOST, budget // max(1, len(topics))))
-    tried, complete, blamed = 0, True, set[tuple[str, str]]()
+    aims = _aims(changes, *sides)
+    tried, blamed = 0, set[tuple[str, str]]()
     for topic in topics:
-        tries = Witnesses(topic, (old, new), limit)
+        asked = [
+            (policy, [aim for aim in wanted if aim.about(topic)])
+            for policy, wanted in zip((old, new), aims, strict=True)
+        ]
+        together = [aim.reads(topic, policy) for policy, about in asked for aim in about]
+        tries = Witnesses(topic, (old, new), limit, together)
         complete = complete and tries.possible <= tries.tried
         for action in tries.actions():
             tried += 1
-            before, after = ask(old, action), ask(new, action)
+            before, after = (_answer(policy, action, about) for policy, about in asked)
             direction = compared(before, after)
             if direction is None:
                 continue
@@ -146,12 +167,29 @@ def diff(old: Policy, new: Policy, *, budget: int = BUDGET) -> Diff:
                     ("rule", name) for name in (*sides[0].counted(before), *sides[1].counted(after))
                 )
     witnesses = sorted(found.values(), key=lambda witness: _ORDER[witness.direction])
+    missed = dict.fromkeys(clause for wanted in aims for aim in wanted for clause in aim.missed)
     return Diff(
         tuple(replace(change, loosens=_loosens(change, blamed)) for change in changes),
         tuple(witnesses),
         tried,
         complete,
+        tuple(missed),
     )
+
+
+def _answer(policy: Policy, action: Mapping[str, Any], aims: Iterable[Aim]) -> Answer:
+    """What a policy says about an action; noted where something is still to be seen."""
+    try:
+        question = as_question(policy, action)
+    except InvalidInput as refusal:
+        return refusal
+    verdict = policy.decide(question)
+    waiting = [aim for aim in aims if aim.goals]
+    if waiting:
+        inputs = policy.inputs(question)
+        for aim in waiting:
+            aim.note(inputs, verdict)
+    return verdict
 
 
 _ORDER: Mapping[Direction, int] = {"looser": 0, "stricter": 1, "other": 2}
@@ -168,11 +206,7 @@ def compared(old: Answer, new: Answer) -> Direction | None:
         return "looser" if isinstance(old, InvalidInput) else "stricter"
     if old.decision is Decision.DENY and new.decision is Decision.DENY:
         return None
-    if old.tighter_than(new):
-        return "looser"
-    if new.tighter_than(old):
-        return "stricter"
-    return "other" if _handling(old) != _handling(new) else None
+    return direction_of(old, new) or ("other" if _handling(old) != _handling(new) else None)
 
 
 def _handling(verdict: Verdict) -> tuple[Any, ...]:
@@ -206,14 +240,14 @@ class _Side:
         self.policy = policy
         self.document = policy.document.normal()
         self.rules: dict[str, dict[str, Any]] = {}
-        self.patterns: dict[str, tuple[TopicPattern, ...]] = {}
+        self.written: dict[str, Written] = {}
         self._names: dict[str, str] = {}
         for rule in rules_of(policy.document):
             said = rule.spec.model_dump(exclude_defaults=True)
             name = rule.id if rule.spec.id is not None else f"(no id) {canonical(said).decode()[:120]}"
             while name in self.rules:
                 name += " (again)"
-            self.rules[name], self.patterns[name] = said, rule.patterns
+            self.rules[name], self.written[name] = said, rule
             self._names[rule.id] = name
 
     def counted(self, answer: Answer) -> Iterator[str]:
@@ -253,6 +287,39 @@ def _named(what: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> It
             yield Change("changed", what, name, tuple(row for row in rows if row[1] != row[2]))
 
 
+def _patterns(change: Change, sides: tuple[_Side, _Side]) -> Iterator[TopicPattern]:
+    """The topics that a changed rule, entry or level speaks about, before and after."""
+    for side in sides:
+        if change.what == "rule" and change.name in side.written:
+            yield from side.written[change.name].patterns
+        level = side.policy.document.autonomy_levels.get(change.name) if change.what == "level" else None
+        for spec in () if level is None else level.rules:
+            yield from patterns_of(spec.match)
+    if change.what == "action":
+        yield TopicPattern.parse(change.name)
+
+
+def _aims(changes: Iterable[Change], old: _Side, new: _Side) -> Aims:
+    """What the tried actions have to show about the changes, under the old policy and under the new one."""
+    before: list[Aim] = []
+    after: list[Aim] = []
+    one, other = old.policy.document, new.policy.document
+    others = {rule.id: rule for rule in new.written.values()}
+    for change in changes:
+        name = change.name
+        found: Aims = ([], [])
+        if change.what == "rule":
+            found = exercised.of_rule(old.written.get(name), new.written.get(name), others)
+        elif change.what == "action":
+            found = exercised.of_entry(name, one.actions.get(name), other.actions.get(name))
+        elif change.what == "level":
+            levels = one.autonomy_levels, other.autonomy_levels
+            found = exercised.of_level(name, *(level.get(name) for level in levels))
+        before += found[0]
+        after += found[1]
+    return before, after
+
+
 def _everywhere(change: Change) -> bool:
     """Whether it can matter for every topic."""
     return change.what not in ("rule", "action", "workflow") and change.name not in _SILENT
@@ -263,14 +330,11 @@ def _touched(topic: str, sides: tuple[_Side, _Side], changes: Iterable[Change]) 
     old, new = sides
     if old.policy.entry_digest(topic) != new.policy.entry_digest(topic):
         return True
-    for change in changes:
-        if _everywhere(change):
-            return True
-        if change.what == "rule":
-            patterns = (*old.patterns.get(change.name, ()), *new.patterns.get(change.name, ()))
-            if any(pattern.matches(topic) for pattern in patterns):
-                return True
-    return False
+    return any(
+        _everywhere(change)
+        or (change.what == "rule" and any(pattern.matches(topic) for pattern in _patterns(change, sides)))
+        for change in changes
+    )
 
 
 def _loosens(change: Change, blamed: set[tuple[str, str]]) -> bool:

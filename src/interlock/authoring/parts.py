@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from interlock.model.topics import TopicPattern
+from interlock.model.topics import MAX_LENGTH, TopicPattern
 from interlock.model.verdicts import Decision
 from interlock.policy.document import Document, MatchSpec, RuleSpec, ScopeSpec
 from interlock.policy.findings import Finding, Place
@@ -67,6 +67,25 @@ def covers(wide: TopicPattern, narrow: TopicPattern) -> bool:
         return False
     pairs = zip(wide.segments, narrow.segments, strict=False)
     return all(want in ("*", segment) for want, segment in pairs)
+
+
+def meeting(one: TopicPattern, other: TopicPattern) -> TopicPattern | None:
+    """The pattern of the topics that match both; None where there are none."""
+    short, long = sorted((one, other), key=lambda pattern: len(pattern.segments))
+    rest = long.segments[len(short.segments) :]
+    if rest and not short.open_ended:
+        return None
+    segments = []
+    for a, b in zip(short.segments, long.segments, strict=False):
+        if "*" not in (a, b) and a != b:
+            return None
+        segments.append(b if a == "*" else a)
+    segments += rest
+    if len(".".join(segments)) > MAX_LENGTH:
+        return None
+    open_ended = short.open_ended and long.open_ended
+    text = ".".join((*segments, *(("**",) if open_ended else ()))) if segments else "*"
+    return TopicPattern(text, tuple(segments), open_ended)
 
 
 class _Node:

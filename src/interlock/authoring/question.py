@@ -262,21 +262,38 @@ def assumptions_of(asked: Asked, policy: Policy) -> list[str]:
     """Every assumption behind the question as a sentence; the file has been read with `question_of`."""
     topic = str(asked.topic)
     return [
+        *unused_of(asked, policy),
         *_about_topic(asked, topic, policy.entry(topic), policy),
         *_about_args(asked),
-        *_about_the_world(asked),
+        *_about_the_world(asked, policy),
         *_about_signals(asked),
     ]
 
 
-def _about_topic(asked: Asked, topic: str, entry: CatalogueEntry | None, policy: Policy) -> list[str]:
+def unused_of(asked: Asked, policy: Policy) -> list[str]:
+    """What the file gives without effect, each as a sentence; it has been read with `question_of`."""
     said = []
+    entry = policy.entry(str(asked.topic))
+    if entry is not None and asked.tier is not None:
+        said.append(f"tier {asked.tier} was given and is not used: the catalogue's tier counts")
+    if entry is not None and asked.risk_tags is not None:
+        own = ", ".join(entry.risk_tags) or "none"
+        said.append(f"risk_tags were given and are not used: the catalogue's count ({own})")
+    if asked.level is not None and not _declares(policy, asked.level):
+        rest = "the lowest counts" if policy.levels else "it declares none"
+        said.append(f"level {asked.level} was given and is not one of the policy's: {rest}")
+    for name in sorted((asked.facts or {}).keys() - policy.document.facts.keys()):
+        said.append(f"facts.{name} was given and is not used: the policy declares no such fact")
+    return said
+
+
+def _declares(policy: Policy, number: int) -> bool:
+    return any(level.number == number for level in policy.levels)
+
+
+def _about_topic(asked: Asked, topic: str, entry: CatalogueEntry | None, policy: Policy) -> list[str]:
+    said: list[str] = []
     if entry is not None:
-        if asked.tier is not None:
-            said.append(f"tier {asked.tier} was given and is not used: the catalogue's tier counts")
-        if asked.risk_tags is not None:
-            own = ", ".join(entry.risk_tags) or "none"
-            said.append(f"risk_tags were given and are not used: the catalogue's count ({own})")
         return said
     if not policy.knows(topic):
         guess = policy.suggest(topic)
@@ -305,12 +322,13 @@ def _about_args(asked: Asked) -> list[str]:
     return [f"args were not given{but}: conditions on arguments are unknown"]
 
 
-def _about_the_world(asked: Asked) -> list[str]:
+def _about_the_world(asked: Asked, policy: Policy) -> list[str]:
     said = []
-    if asked.level is not None:
+    if asked.level is not None and _declares(policy, asked.level):
         said.append(f"the agent is at autonomy level {asked.level}, as given")
     for name, value in sorted((asked.facts or {}).items()):
-        said.append(f"facts.{name} {_word(value)}, as given")
+        if name in policy.document.facts:
+            said.append(f"facts.{name} {_word(value)}, as given")
     for name, source in sorted((asked.provenance or {}).items()):
         said.append(f"provenance.{name} {source}, as given")
     if asked.stopped is not None:

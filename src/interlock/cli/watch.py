@@ -4,6 +4,7 @@
    with its findings, and the policy in force stays.
 2. A file counts once nobody wrote to it between two looks, so that one that is just being written is not
    taken for a shorter policy.
+3. Whatever ends the watching unasked, it is said that nothing is watched any more.
 """
 
 from __future__ import annotations
@@ -37,9 +38,11 @@ class Watch:
         self._thread: threading.Thread | None = None
         self._done = self._seen = self._print()
 
-    def start(self, home: Home) -> None:
+    def start(self, home: Home) -> threading.Thread:
+        """The thread that watches, running."""
         self._thread = threading.Thread(target=self._run, args=(home,), name="policy-watch", daemon=True)
         self._thread.start()
+        return self._thread
 
     def stop(self) -> None:
         """End it; returns once nothing is being activated any more."""
@@ -48,6 +51,14 @@ class Watch:
             self._thread.join()
 
     def _run(self, home: Home) -> None:
+        try:
+            self._watch(home)
+        finally:
+            if not (self._stop.is_set() or home.journal.closed):
+                words = f"{self._path} is no longer watched: restart to see its changes in force."
+                report.say([(words, "bold red")], to=sys.stderr)
+
+    def _watch(self, home: Home) -> None:
         while not self._stop.wait(POLL_SEC):
             found, self._seen = self._seen, self._print()
             if self._seen == self._done or self._seen != found:

@@ -4,8 +4,9 @@
    happened), ``kernel`` (version of the semantics it happened under), ``at`` (microseconds, UTC),
    ``namespace``, and the kind's own fields, listed in `docs/ledger.md`.
 2. These bytes are stored as they are and hashed as they are; nothing serialises an entry a second time.
-3. Entries carry ids, hashes and decisions. Never arguments, reasons or anybody's words: those are sealed
-   elsewhere and appear here as salted hashes, so that erasing them is destroying a key.
+3. Entries carry ids, hashes and decisions. Never arguments, reasons or anybody's words, but for the line in
+   which somebody says why a policy was activated: all others are sealed elsewhere and appear here as salted
+   hashes, so that erasing them is destroying a key.
 4. An entry is at most `MAX_ENTRY` bytes, because a bundle of tlog-tiles counts its length in 16 bits.
 5. Kinds and fields are only ever added. A changed meaning is a new ``v`` or a new ``kernel``, and a verifier
    that does not know it says that it cannot check.

@@ -197,15 +197,14 @@ class _Rule:
 
     def limits(self) -> None:
         for name in self.limited if not self.in_the_dark else ():
-            certain = self.exactly.among(self.survey.never_enforced[name])
-            for entry in certain:
+            for entry in self.exactly.among(self.survey.never_enforced[name]):
                 at: Path = (*self.path, "constraints", name)
                 missing = unenforced(entry, name)
                 self.report.add(at, f"nothing enforces {name} for {entry.pattern}: {missing}", key=True)
-            others = self.met.among(self.survey.unenforced[name] & ~certain.bits)
-            if others:
-                missing = unenforced(others.first, name)
-                self.report.warn(f"rule {self.name}: nothing enforces {name} for {others.named}: {missing}")
+            without = self.met.among(self.survey.unenforced[name])
+            if without:
+                missing = unenforced(without.first, name)
+                self.report.warn(f"rule {self.name}: nothing enforces {name} for {without.named}: {missing}")
             if not self.met:
                 self.report.warn(f"rule {self.name}: {name} has no executor yet; no catalogued topic matches")
 

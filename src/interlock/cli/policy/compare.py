@@ -36,7 +36,10 @@ def diff(
         ),
     ],
     fail_on_looser: Annotated[
-        bool, typer.Option("--fail-on-looser", help="End with 3 where an answer becomes looser.")
+        bool,
+        typer.Option(
+            "--fail-on-looser", help="End with 3 where an answer becomes looser, or no tried action shows it."
+        ),
     ] = False,
     limit: Annotated[int, typer.Option("--limit", min=0, help="How many actions to show.")] = SHOWN,
     home: Annotated[
@@ -62,7 +65,7 @@ def diff(
     old = read_policy(files[0]) if home is None else in_force(home)
     found = compare(old, new)
     report.answer(diff_json(found, old, new, limit), diff_lines(found, limit), as_json=as_json)
-    if fail_on_looser and found.loosens:
+    if fail_on_looser and not found.vouches:
         raise typer.Exit(LOOSENS)
 
 
@@ -87,6 +90,7 @@ def diff_json(found: Diff, old: Policy, new: Policy, limit: int) -> dict[str, An
         "actions": [witness.to_json() for witness in found.witnesses[:limit]],
         "tried": found.tried,
         "complete": found.complete,
+        "untried": list(found.untried),
     }
 
 
@@ -105,9 +109,15 @@ def diff_lines(found: Diff, limit: int) -> Iterator[Line]:
     if len(found.witnesses) > limit:
         yield f"… and {len(found.witnesses) - limit:,} more kinds of actions; add --limit to see them"
     yield ""
-    sentence = "Something becomes looser." if found.loosens else "Nothing was found that becomes looser."
+    for clause in found.untried:
+        yield (f"Unseen: {clause}", "yellow")
     rest = "" if found.complete else " Not every combination was tried."
-    yield (sentence + rest, "bold red" if found.loosens else "bold green")
+    if found.loosens:
+        yield (f"Something becomes looser.{rest}", "bold red")
+    elif found.vouches:
+        yield (f"Nothing was found that becomes looser.{rest}", "bold green")
+    else:
+        yield ("Nothing that was tried becomes looser, but not all that changed was tried.", "bold red")
 
 
 def _change(change: Change) -> Iterator[Line]:

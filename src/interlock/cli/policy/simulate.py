@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,8 +17,7 @@ from interlock.cli.report import Misuse
 from interlock.model.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from interlock.authoring import Logged, Replay
-    from interlock.model.verdicts import Decision
+    from interlock.authoring import Before, Logged, Replay
     from interlock.policy import Policy, Question
 
 
@@ -50,7 +50,8 @@ def simulate(
     """Replay recorded actions through a policy: what it would have held, and what it decides otherwise.
 
     A home's actions are compared with the policy in force there. Lines of JSON are action files as `explain`
-    reads them, compared with their "decided", if they have one. Ends with 3 where anything becomes looser.
+    reads them, compared with their "decided", if they have one. Ends with 3 where anything becomes looser,
+    and with 5 where no action was replayed.
     """
     from interlock.home import read_policy
 
@@ -96,20 +97,32 @@ def _from_home(
 
 
 def _replay(replay: Replay, gallery: Gallery, question: Question, name: str) -> None:
-    """One recorded action, whose arguments the candidate may not accept any more."""
+    """One recorded action, whose arguments one of the two may not accept any more."""
+    from interlock.authoring import REFUSED
+
     policy, against = replay.policy, replay.against
     assert against is not None
+    before: Before = None
     if policy.entry_digest(question.topic) != against.entry_digest(question.topic):
         try:
-            policy.check_args(question.topic, question.args)
+            before = against.decide(_accepted(against, question))
+        except InvalidInput:
+            before = REFUSED
+        try:
+            question = _accepted(policy, question)
         except InvalidInput as refusal:
-            flip = replay.refuse(against.decision(question))
+            flip = replay.refuse(before)
             if flip is not None:
                 gallery.refused(flip, name, question.topic, refusal.detail)
             return
-    flip = replay.add(question)
+    flip = replay.add(question, before)
     if flip is not None and not gallery.full(flip):
         gallery.show(flip, name, question)
+
+
+def _accepted(policy: Policy, question: Question) -> Question:
+    """The question with its arguments as a policy takes them. Raises `InvalidInput` where it does not."""
+    return replace(question, args=policy.check_args(question.topic, question.args))
 
 
 def _from_lines(
@@ -122,12 +135,13 @@ def _from_lines(
     try:
         with progress("Replaying", file.stat().st_size, quiet=as_json) as advance:
             for name, logged, text in _lines(file, policy, bad if skip_bad else None, advance):
+                before = logged.decided if old is None else _before(logged, text, policy, old)
                 if logged.question is not None:
-                    flip = replay.add(logged.question, logged.decided)
+                    flip = replay.add(logged.question, before)
                     if flip is not None and not gallery.full(flip):
                         gallery.show(flip, name, logged.question)
                     continue
-                flip = replay.refuse(logged.decided if old is None else _decision(text, old))
+                flip = replay.refuse(before)
                 if flip is not None and logged.refusal is not None:
                     gallery.refused(flip, name, logged.topic, logged.refusal.detail)
     except OSError as error:
@@ -177,9 +191,14 @@ def _lines(
             yield logged.id or f"line {number}", logged, text
 
 
-def _decision(text: bytes, policy: Policy) -> Decision | None:
-    """What another policy says to a line; None where it refuses the arguments as well."""
-    from interlock.authoring import read_line
+def _before(logged: Logged, text: bytes, policy: Policy, old: Policy) -> Before:
+    """What another policy says to a line that it reads in its own way; None where it reads it alike."""
+    from interlock.authoring import REFUSED, read_line
 
-    question = read_line(text.rstrip(b"\r\n"), policy).question
-    return None if question is None else policy.decision(question)
+    if logged.question is not None and policy.entry_digest(logged.topic) == old.entry_digest(logged.topic):
+        return None
+    try:
+        question = read_line(text.rstrip(b"\r\n"), old).question
+    except InvalidInput:
+        question = None
+    return REFUSED if question is None else old.decide(question)

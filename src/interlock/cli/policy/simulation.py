@@ -14,15 +14,17 @@ import typer
 from interlock.cli import report
 from interlock.cli.policy.compare import LOOSENS
 from interlock.cli.report import Line
-from interlock.model.errors import InvalidInput
+from interlock.model.errors import InvalidInput, NotFound
 
 if TYPE_CHECKING:
     from interlock.authoring import Flip, Simulation
+    from interlock.authoring.simulate import Answer
     from interlock.model.canonical import Json
-    from interlock.model.verdicts import Decision
     from interlock.policy import Policy, Question
 
 SHOWN = 20
+NOTHING = NotFound.exit_code
+"""An answer about no action at all is none: a check that waits for a 3 would pass for ever."""
 _STEP = 128
 """Actions after which a bar moves."""
 _STYLE = {"looser": "bold red", "stricter": "yellow"}
@@ -44,22 +46,21 @@ class Changed:
     rule: str | None
 
     def to_json(self) -> dict[str, Json]:
-        after = self.flip.after
         return {
             "id": self.name,
             "topic": self.topic,
             "title": self.title,
             "direction": self.flip.direction,
-            "before": self.flip.before.value,
-            "after": None if after is None else after.value,
+            "before": str(self.flip.before),
+            "after": str(self.flip.after),
             "rule": self.rule,
             "limits": self.flip.limits,
         }
 
     def lines(self) -> list[Line]:
-        what = _word(self.flip.after) + (" (within other limits)" if self.flip.limits else "")
+        what = _word(self.flip.after) + (" (other limits, tier or lane)" if self.flip.limits else "")
         by = "" if self.rule is None else f" by {self.rule}"
-        head = f"{self.flip.direction}: {self.name}  {self.flip.before.value} → {what}{by}"
+        head = f"{self.flip.direction}: {self.name}  {_word(self.flip.before)} → {what}{by}"
         return [(head, _STYLE[self.flip.direction]), f"    {report.value(self.title)}"]
 
 
@@ -111,10 +112,12 @@ class Outcome:
     against: str | None
 
     def print(self, policy: Policy, *, as_json: bool) -> None:
-        """Print it. Ends with 3 where something becomes looser."""
+        """Print it. Ends with 3 where something becomes looser, with 5 where there was nothing to replay."""
         report.answer(self._document(policy), self._lines(), as_json=as_json)
         if self.result.loosens:
             raise typer.Exit(LOOSENS)
+        if not self.result.actions:
+            raise typer.Exit(NOTHING)
 
     def _document(self, policy: Policy) -> dict[str, Any]:
         result = self.result
@@ -134,8 +137,8 @@ class Outcome:
             "skipped": self.skipped,
             "groups": [
                 {
-                    "before": None if group.before is None else group.before.value,
-                    "after": None if group.after is None else group.after.value,
+                    "before": None if group.before is None else str(group.before),
+                    "after": str(group.after),
                     "count": group.count,
                 }
                 for group in result.groups
@@ -154,7 +157,7 @@ class Outcome:
         if result.groups:
             yield ""
         for group in result.groups:
-            before = "" if group.before is None else f"{group.before.value} → "
+            before = "" if group.before is None else f"{_word(group.before)} → "
             yield f"  {group.count:>9,}  {_share(group.count, total):>7}  {before}{_word(group.after)}"
         if result.rules:
             yield from ("", ("Held by", "bold"))
@@ -191,8 +194,8 @@ def _share(part: int, whole: int) -> str:
     return f"{100 * part / whole:.1f} %" if whole else "0.0 %"
 
 
-def _word(decision: Decision | None) -> str:
-    return "refused as invalid" if decision is None else decision.value
+def _word(answer: Answer) -> str:
+    return "refused as invalid" if answer == "refused" else str(answer)
 
 
 # --- time and progress ------------------------------------------------------------------------------------

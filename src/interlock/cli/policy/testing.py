@@ -89,6 +89,7 @@ def _result(result: Result) -> dict[str, Any]:
         ],
         "verdict": None if isinstance(found, InvalidInput) else found.to_json(),
         "refused": found.detail if isinstance(found, InvalidInput) else None,
+        "unused": list(result.unused),
     }
 
 
@@ -104,16 +105,19 @@ def _coverage(covered: Coverage) -> dict[str, Any]:
 
 
 def result_lines(results: Iterable[Result]) -> list[Line]:
-    """Every test that failed with what was expected and found, and how many passed."""
+    """Every test that failed with what was expected and found, what had no effect, and how many passed."""
     lines: list[Line] = []
     passed = count = 0
     for result in results:
         count += 1
         passed += result.ok
+        name, place = result.case.name, result.case.place
+        lines += [
+            (f"note: {name} ({place.file}:{place.line}): {sentence}", "yellow") for sentence in result.unused
+        ]
         if result.ok:
             continue
-        place = result.case.place
-        lines.append((f"failed: {result.case.name} ({place.file}:{place.line})", "bold red"))
+        lines.append((f"failed: {name} ({place.file}:{place.line})", "bold red"))
         lines += [
             f"  {d.what}: expected {report.value(d.expected)}, found {report.value(d.found)}"
             for d in result.differences
