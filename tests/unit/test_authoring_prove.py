@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from decimal import Decimal
 from random import Random
 from typing import Any
 
 import pytest
-import z3
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -18,8 +17,9 @@ from pydantic import ValidationError
 from interlock.authoring.encode import Encoder
 from interlock.authoring.encode_inputs import ELEMENT, READABLE, WORTH, Inputs
 from interlock.authoring.encode_logic import Term, compared, no, same
-from interlock.authoring.encode_patterns import expression_of, text_of, text_value
+from interlock.authoring.encode_patterns import pattern_language
 from interlock.authoring.encode_values import Variable, holds
+from interlock.authoring.languages import UNKNOWN, Language, Languages
 from interlock.authoring.prove import Disagreement, Outcome, Report, Result, broken, prove, runs
 from interlock.authoring.question import SignalsSpec, read_question
 from interlock.authoring.solver import Answer, Solver
@@ -297,9 +297,9 @@ rules: [{id: few, match: {topics: [a.b]}, decision: allow, when: "args.n < 2.5 &
 
 
 def test_no_action_moves_less_money_than_none() -> None:
-    assert prove(allows("args.amount_usd < 0")).outcome is Outcome.PROVED
-    found = never(allows("args.amount_usd < 0.01"), "args.amount_usd == 0")
-    assert found.counterexamples[0].action["args"]["amount_usd"] == "0.00"
+    policy = allows("args.amount_usd < 0.01")
+    assert never(policy, "args.amount_usd < 0").outcome is Outcome.PROVED
+    assert shown(never(policy, "args.amount_usd == 0"), policy)["args"]["amount_usd"] == "0.00"
 
 
 def test_a_limit_on_an_amount_that_nobody_declared_holds_what_says_one() -> None:
@@ -514,6 +514,21 @@ rules: [{id: a, match: {topics: ["files.**"]}, decision: deny, when: "!topic.end
     assert prove(policy_of(text.replace("END", "UP"))).outcome is Outcome.PROVED  # no topic has capitals
 
 
+def test_every_pattern_of_a_rule_is_looked_at_where_the_topic_matters() -> None:
+    policy = policy_of("""
+rules:
+  - match: {topics: [a.b, "*.c", "d.*"]}
+    when: topic.contains('q') && args.n > 3
+    decision: allow
+""")
+    assert Topics(policy).of("a.b").topics == ("a.b",)
+    classes = [one for one in Topics(policy).classes() if one.named]
+    assert [set(one.topics) for one in classes] == [{"a.b", "other.c", "d.c", "d.other"}]
+    assert "q" in shown(never(policy, "topic.endsWith('.c')"), policy)["topic"]
+    assert "q" in shown(never(policy, "topic.startsWith('d.') && !topic.endsWith('.c')"), policy)["topic"]
+    assert never(policy, "topic.startsWith('a.') && !topic.endsWith('.c')").outcome is Outcome.PROVED
+
+
 def test_a_topic_of_another_class_is_no_topic_of_this_one() -> None:
     policy = policy_of("""
 actions: {files.*: {tier: 2, undo: files.put, undo_within: 1m}, files.a: {tier: 3}, files.b: {tier: 3}}
@@ -579,13 +594,21 @@ def test_every_topic_is_of_exactly_one_class(case: Case, paths: list[list[str]])
 
 
 def test_topics_at_the_edge_of_what_a_topic_can_be_have_a_class() -> None:
-    deep = ".".join(["a"] * 16)
-    long = "a." + "b" * 253
-    policy = policy_of(f"actions: {{{deep}: {{tier: 1}}, {long}: {{tier: 2}}, 'a.**': {{tier: 4}}}}")
+    deep, long, wide = ".".join(["a"] * 16), "a." + "b" * 253, "c" * 252
+    policy = policy_of(f"""
+actions:
+  {deep}: {{tier: 1}}
+  {long}: {{tier: 2}}
+  a.**: {{tier: 4}}
+  {wide}.**: {{tier: 3}}
+  "*.y": {{tier: 1}}
+""")
     classes = {one.topic: one for one in Topics(policy).classes()}
     assert classes[deep].only
     assert classes[long].only
-    assert sum(one.entry is not None and one.entry.pattern == "a.**" for one in classes.values()) == 1
+    found = sorted(one.entry.pattern for one in classes.values() if one.entry is not None)
+    assert found == sorted([deep, long, "a.**", f"{wide}.**", "*.y"])
+    assert {"other.y", f"{wide}.x", "other.other"} < classes.keys()
 
 
 # --- patterns ---------------------------------------------------------------------------------------------
@@ -619,18 +642,70 @@ UNTOLD = [
 @example("^a*?b+?$", "aab")
 @example(".", "\n")
 def test_a_translated_pattern_matches_what_re2_matches(pattern: str, text: str) -> None:
-    expression = expression_of(pattern)
-    assert expression is not None
-    ours = z3.is_true(z3.simplify(z3.InRe(text_value(text), expression)))
-    assert ours is search(pattern_of(pattern), text)
+    languages = Languages()
+    language = pattern_language(pattern, languages)
+    assert language is not None
+    assert languages.holds(language, text) is search(pattern_of(pattern), text)
 
 
 @pytest.mark.parametrize("pattern", UNTOLD)
 def test_what_is_not_translated_is_not_guessed(pattern: str) -> None:
-    assert expression_of(pattern) is None
+    assert pattern_language(pattern, Languages()) is None
 
 
-@given(st.text(max_size=20).filter(lambda text: all(ord(letter) < 0x30000 for letter in text)))
-def test_a_text_goes_to_the_solver_and_back_unchanged(text: str) -> None:
-    assert text_of(text_value(text)) == text
-    assert z3.simplify(z3.Length(text_value(text))).as_long() == len(text)
+# --- languages --------------------------------------------------------------------------------------------
+
+
+@st.composite
+def drawn(draw: st.DrawFn, languages: Languages, depth: int = 3) -> tuple[Language, Callable[[str], bool]]:
+    """A language, and the same as a function."""
+    text = draw(st.text("abü", max_size=3))
+    anything = languages.anything
+    leaf: list[tuple[Language, Callable[[str], bool]]] = [
+        (languages.literal(text), lambda x: x == text),
+        (languages.sequence(languages.literal(text), anything), lambda x: x.startswith(text)),
+        (languages.sequence(anything, languages.literal(text)), lambda x: x.endswith(text)),
+        (languages.sequence(anything, languages.literal(text), anything), lambda x: text in x),
+        (languages.below(text), lambda x: x < text),
+        (languages.times(languages.literal("a"), 1, 2), lambda x: x in ("a", "aa")),
+    ]
+    if depth == 0 or draw(st.integers(0, 3)) == 0:
+        return draw(st.sampled_from(leaf))
+    one, holds_one = draw(drawn(languages, depth - 1))
+    other, holds_other = draw(drawn(languages, depth - 1))
+    joined: list[tuple[Language, Callable[[str], bool]]] = [
+        (languages.choice(one, other), lambda x: holds_one(x) or holds_other(x)),
+        (languages.all_of(one, other), lambda x: holds_one(x) and holds_other(x)),
+        (languages.besides(one), lambda x: not holds_one(x)),
+    ]
+    return draw(st.sampled_from(joined))
+
+
+@few
+@given(st.data(), st.lists(st.text("abüz", max_size=5), max_size=12), st.integers(0, 3), st.integers(0, 4))
+def test_a_language_holds_what_it_is_made_of_and_its_shortest_text_is_one(
+    data: st.DataObject, texts: list[str], least: int, more: int
+) -> None:
+    languages = Languages()
+    language, holds_of = data.draw(drawn(languages))
+    assert all(languages.holds(language, text) is holds_of(text) for text in texts)
+    found = languages.shortest(language, least, least + more)
+    fitting = [text for text in texts if holds_of(text) and least <= len(text) <= least + more]
+    assert found is not UNKNOWN
+    if isinstance(found, str):
+        assert holds_of(found)
+        assert least <= len(found) <= least + more
+        assert all(len(found) <= len(text) for text in fitting)
+    else:
+        assert not fitting
+
+
+def test_a_language_too_large_to_walk_is_not_called_empty() -> None:
+    languages = Languages()
+    letter = languages.characters(((0x61, 0x62),))
+    far = languages.sequence(languages.anything, languages.literal("a"), languages.times(letter, 60, 60))
+    both = languages.all_of(
+        far, languages.besides(languages.sequence(languages.anything, languages.literal("b")))
+    )
+    assert languages.shortest(languages.all_of(both, languages.literal("a"))) is None
+    assert languages.shortest(both, 100_000) is UNKNOWN

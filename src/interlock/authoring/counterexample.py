@@ -14,9 +14,9 @@ from decimal import Decimal
 from itertools import combinations_with_replacement, islice
 from typing import Any
 
-from interlock.authoring.encode_inputs import AMOUNT, READABLE, WORTH, Element, Inputs
-from interlock.authoring.encode_logic import Term, Whole, both, compared
-from interlock.authoring.encode_values import Path, TextVariable, Variable
+from interlock.authoring.encode_inputs import Element, Inputs
+from interlock.authoring.encode_logic import Whole
+from interlock.authoring.encode_values import Path, TextVariable, Variable, text_of_units
 from interlock.authoring.question import read_question
 from interlock.authoring.solver import Model
 from interlock.model.canonical import Json, plain
@@ -36,21 +36,10 @@ class NotFound(Exception):
     """The model means no action that can be written down."""
 
 
-def active_texts(
-    inputs: Inputs, model: Model
-) -> tuple[list[TextVariable], dict[TextVariable, tuple[str, Term]]]:
-    """The variables that are texts in a model, and what is fixed of them."""
-    texts = [] if inputs.topic is None else [inputs.topic]
-    fixed: dict[TextVariable, tuple[str, Term]] = {}
-    for variable in inputs.fields.values():
-        if not model.holds(variable.is_("string")):
-            continue
-        texts.append(variable.text)
-        worth = model.number(WORTH)
-        if variable.path == AMOUNT and model.flag(READABLE) and worth is not None and worth >= 0:
-            term = both(READABLE, compared("==", WORTH, worth))
-            fixed[variable.text] = f"{_decimal(worth, variable.grid.scale):f}", term
-    return texts, fixed
+def active_texts(inputs: Inputs, model: Model) -> list[TextVariable]:
+    """The variables that are texts in a model."""
+    topic = [] if inputs.topic is None else [inputs.topic]
+    return topic + [each.text for each in inputs.fields.values() if model.holds(each.is_("string"))]
 
 
 def action_of(inputs: Inputs, model: Model, texts: Mapping[TextVariable, str], policy: Policy) -> Action:
@@ -96,12 +85,12 @@ class _Writer:
         """What a variable is in the model."""
         shape = next((s for s in variable.shapes if self.model.holds(variable.is_(s))), None)
         if shape == "number":
-            number = _decimal(self._integer(variable.units), variable.grid.scale)
+            text = text_of_units(self._integer(variable.units), variable.grid.scale)
             if declared is not None and declared.kind == "decimal":
-                return f"{number:f}"
-            return (
-                int(number) if number == number.to_integral_value() else plain(number, f"$.{variable.name}")
-            )
+                return text
+            number = Decimal(text)
+            whole = number == number.to_integral_value()
+            return int(number) if whole else plain(number, f"$.{variable.name}")
         if shape == "string":
             return self.texts[variable.text]
         if shape == "boolean":
@@ -134,13 +123,12 @@ class _Writer:
         for text, hit in tags.hits.items():
             if self.model.holds(hit) and text in self.texts:
                 found.append(self.texts[text])
-        others = self._integer(tags.others)
-        if others > _MAX_ELEMENTS:
-            raise NotFound("more tags than anybody writes down")
-        more = (name for name in map("tag-{}".format, range(others + len(found))) if name not in found)
-        wanted = self._integer(tags.total) if tags.has or others else len(found)
         found = list(dict.fromkeys(found))
-        return [*found, *islice(more, max(0, wanted - len(found)))]
+        size = self._integer(tags.total)
+        if size > _MAX_ELEMENTS:
+            raise NotFound("more tags than anybody writes down")
+        more = (name for name in map("tag-{}".format, range(size + len(found))) if name not in found)
+        return [*found, *islice(more, max(0, size - len(found)))]
 
     # lists
 
@@ -165,9 +153,9 @@ class _Writer:
         raise NotFound(f"no list for {'.'.join(path)} was found")
 
     def _answer(self, each: Element) -> bool | None:
-        return (
-            True if self.model.holds(each.truth.yes) else False if self.model.holds(each.truth.no) else None
-        )
+        if self.model.holds(each.truth.yes):
+            return True
+        return False if self.model.holds(each.truth.no) else None
 
     def _element(self, place: Path) -> Json:
         """An element of a list, with everything in it."""
@@ -188,12 +176,6 @@ class _Writer:
 def read(action: Action, policy: Policy) -> Question:
     """The question that an action file with this content asks. Raises `InvalidInput`."""
     return read_question(json.dumps(action).encode(), policy)[0]
-
-
-def _decimal(units: int, scale: int) -> Decimal:
-    """Exact, with as many digits as the scale says."""
-    digits = tuple(map(int, str(abs(units))))
-    return Decimal((units < 0, digits, -scale))
 
 
 def _anything(declared: ArgType) -> Json:

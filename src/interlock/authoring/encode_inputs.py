@@ -164,7 +164,7 @@ class Inputs:
             return Variable(path, ("string",), optional=True, text=TextVariable(".".join(path), PROVENANCES))
         if root == "facts":
             kind = self._facts[name]
-            return Variable(path, (SHAPES[kind],), optional=True, grid=self._grid(kind))
+            return Variable(path, (SHAPES[kind],), optional=True, grid=Grid(self._grid(kind).scale))
         declared = None if self.entry is None or root == ELEMENT else self.entry.args
         if len(path) == 2 and declared is not None:
             return self._declared(path, declared.get(name))
@@ -213,8 +213,10 @@ class Inputs:
         variable = self.field(AMOUNT)
         number = variable.number
         given = both(number.given, compare(">=", number, number_of(0)))
-        readable = both(variable.is_("string"), READABLE, compared(">=", WORTH, 0))
-        return replace(number, given=given), Number(readable, WORTH, self._scale)
+        self.always(compared(">=", WORTH, 0))
+        return replace(number, given=given), Number(
+            both(variable.is_("string"), READABLE), WORTH, self._scale
+        )
 
     # --- questions, and what always holds
 

@@ -68,6 +68,11 @@ def exact_units(value: Fraction) -> tuple[int, int]:
     return value.numerator, scale
 
 
+def text_of_units(units: int, scale: int) -> str:
+    """A number in digits, as many behind the point as the scale says."""
+    return f"{Decimal((int(units < 0), tuple(map(int, str(abs(units)))), -scale)):f}"
+
+
 def digits_of(values: Iterable[Decimal]) -> int:
     """The most digits behind the point."""
     return max((exact_units(Fraction(value))[1] for value in values), default=0)

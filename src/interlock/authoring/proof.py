@@ -16,7 +16,7 @@ from functools import cached_property
 
 from interlock.authoring.counterexample import NotFound, action_of, active_texts, read
 from interlock.authoring.encode import Decided, Encoder
-from interlock.authoring.encode_inputs import AMOUNT, READABLE, Inputs
+from interlock.authoring.encode_inputs import AMOUNT, Inputs
 from interlock.authoring.encode_logic import Term, Whole, both, compared, every, no, same, some
 from interlock.authoring.encode_texts import Clash, find_texts
 from interlock.authoring.encode_values import Shape, number_of
@@ -53,8 +53,6 @@ _MAX_UNLIKELY = 12
 """Models without an action, after which nobody looks any further."""
 _NO_LIST = "no list was found that answers as it would have to"
 _ODD: tuple[Shape, ...] = ("object", "list", "null")
-_PATIENCE = 5.0
-"""Seconds for one question about texts."""
 
 
 @dataclass(slots=True)
@@ -131,7 +129,7 @@ class Proof:
                 state.met = self._ask(term) is not Answer.NEVER
             if asked and self._ask(some(term for _, term in asked)) is not Answer.NEVER:
                 for state, term in asked:
-                    self._settle(state, seen.inputs, term)
+                    self._settle(state, seen, term)
 
     def _broken(self, state: _State, seen: _Seen) -> Iterator[Term]:
         """When an action of the class breaks the claim; nothing where that is enough of them."""
@@ -172,9 +170,9 @@ class Proof:
 
     # --- one claim in one class
 
-    def _settle(self, state: _State, inputs: Inputs, term: Term) -> None:
-        unlikely = 0
-        with self.solver.supposing():
+    def _settle(self, state: _State, seen: _Seen, term: Term) -> None:
+        inputs, unlikely = seen.inputs, 0
+        with self.solver.supposing(*seen.lessons):
             for _ in range(_MAX_MODELS):
                 if self.left() <= 0:
                     return self._doubt(state, inputs, "time ran out")
@@ -191,6 +189,8 @@ class Proof:
                 unlikely += isinstance(found, _Unlikely)
                 if unlikely > _MAX_UNLIKELY:
                     return self._doubt(state, inputs, _NO_LIST)
+                if not isinstance(found, _Unlikely):
+                    seen.lessons.append(found.term)
                 self.solver.add(found.term)
             return self._doubt(state, inputs, "too many texts contradict themselves")
 
@@ -199,9 +199,7 @@ class Proof:
 
     def _tried(self, claim: Claim, inputs: Inputs, model: Model) -> Counterexample | _Lesson | str:
         """A counterexample that the kernel confirms, or what the solver can learn, or why that ends here."""
-        texts, fixed = active_texts(inputs, model)
-        patience = int(1_000 * min(_PATIENCE, max(0.001, self.left())))
-        found = find_texts(inputs, model, texts, fixed, patience)
+        found = find_texts(inputs, model, active_texts(inputs, model))
         if found is None:
             return "whether there is a text that answers as it would have to is not known"
         if isinstance(found, Clash):
@@ -212,7 +210,8 @@ class Proof:
                 action["stopped"] = "ks_1"
             question = read(action, self.policy)
         except (NotFound, InvalidInput) as error:
-            return self._unlikely(inputs, model) or f"no action can be written down: {error}"
+            reason = error.detail if isinstance(error, InvalidInput) else str(error)
+            return self._unlikely(inputs, model) or f"no action can be written down: {reason}"
         verdict = self.policy.decide(question)
         if broken(claim, self.policy, question, verdict):
             best = self.policy.decide(certain(question)) if isinstance(claim, Confidence) else None
@@ -223,9 +222,6 @@ class Proof:
         """Leave these answers out, where the solver was free to make some up."""
         terms = [term for each in inputs.elements.values() for term in (each.truth.yes, each.truth.no)]
         chosen = [same(term, model.holds(term)) for term in terms if not isinstance(term, bool)]
-        readable = model.flag(READABLE)
-        if AMOUNT in inputs.fields and readable is not None:
-            chosen.append(same(READABLE, readable))
         return _Unlikely(no(every(chosen))) if chosen else None
 
     def _disagree(self, claim: Claim, action: Action, decision: str) -> str:
@@ -253,11 +249,16 @@ class Proof:
 
 
 class _Seen:
-    """One class of topics, and what is decided about it, once somebody asks."""
+    """One class of topics, and what is decided about it, once somebody asks.
+
+    Attributes:
+        lessons: what the solver did not know about the texts of these actions.
+    """
 
     def __init__(self, encoder: Encoder, one: TopicClass) -> None:
         self.encoder, self.one = encoder, one
         self.inputs = encoder.inputs(one)
+        self.lessons: list[Term] = []
 
     @cached_property
     def decided(self) -> Decided:
@@ -291,12 +292,13 @@ def _wishes(claim: Claim, inputs: Inputs) -> Iterator[Term]:
             yield no(variable.flag)
         else:
             yield no(variable.there) if variable.optional else compared("==", variable.units, 0)
+            yield compared(">=", variable.units, 0)
     for variable in inputs.fields.values():
         yield from (no(variable.is_(shape)) for shape in _ODD)
         if "list" in variable.shapes:
             asked = sum(each.over == variable.path for each in inputs.elements.values())
             yield compared("==", variable.length, asked)
-        if variable.path[0] == "args" and "number" in variable.shapes:
+        if variable.path[0] != "signals" and "number" in variable.shapes:
             round_ = Whole(f"{variable.name}#round")
             yield compared("==", variable.units, round_, by=10**variable.grid.scale)
             yield compared(">=", variable.units, 0)

@@ -15,7 +15,7 @@ The solver is the extra ``prove`` (``pip install 'interlock[prove]'``); only `pr
 
 >>> from interlock.authoring.prove import prove
 >>> from interlock.policy import parse
->>> text = "interlock: 1\nactions: {a.b: {tier: 1, risk_tags: [delete]}}\ninvariants: {disabled: [delete]}"
+>>> text = "interlock: 1\\nactions: {a.b: {tier: 1, risk_tags: [delete]}}\\ninvariants: {disabled: [delete]}"
 >>> [r.counterexamples[0].action for r in prove(parse({"p.yaml": text})).results if r.counterexamples]
 [{'topic': 'a.b', 'args': {}}]
 """
@@ -40,7 +40,7 @@ from interlock.policy.rules import Rule
 from interlock.policy.typecheck import Problem, Scope, check_types
 
 Action: TypeAlias = dict[str, Json]
-_CORRECT = "Correct the condition; docs/policy.md says what conditions can be."
+_CORRECT = "Correct the condition; docs/policy-language.md says what conditions can be."
 OBSERVED = "observe mode: nothing is enforced"
 
 

@@ -1,6 +1,6 @@
 """The solver: what terms mean to z3, and what its models say.
 
-1. Nothing else in this room asks z3 about policies; `encode_texts` asks it about texts.
+1. Nothing else in this room knows z3.
 2. The same questions in the same order are answered alike: nothing here is random.
 """
 

@@ -6,14 +6,16 @@
 2. The classes are found by walking every pattern at once, segment by segment: at each step a topic goes on
    with a literal that some pattern expects there, or with one that none expects. Sets of places that were
    reached before lead nowhere new, so the walk ends.
-3. Each class has a representative, and says whether it is the only topic of its class.
+3. Each class has representatives: one for every set of patterns that match its topics. So a topic is of a
+   class if and only if the same patterns match it as match one of them.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from heapq import heappop, heappush
+from itertools import count, product
 
 from interlock.model.errors import BadTopic
 from interlock.model.topics import TopicPattern, parse_topic
@@ -23,6 +25,7 @@ from interlock.policy.rules import Rule
 MAX_CLASSES = 50_000
 """Classes of one policy. Patterns with many ``*`` in many places can tell exponentially many apart."""
 _MAX_SEGMENTS = 16
+_MAX_STEPS = 10 * MAX_CLASSES
 
 
 class TooMany(ValueError):
@@ -34,19 +37,23 @@ class TopicClass:
     """One class of topics.
 
     Attributes:
-        topic: a representative. only: whether there is no other topic in the class.
+        topics: its representatives. only: whether there is no topic in it but the first of them.
         entry: None outside the catalogue.
         rules: the author's, triggers and invariants that speak about it, strictest first.
         named: ids of the rules that name it.
         levels: the rules of each autonomy level that speak about it, by number, from the lowest.
     """
 
-    topic: str
+    topics: tuple[str, ...]
     only: bool
     entry: CatalogueEntry | None
     rules: tuple[Rule, ...]
     named: frozenset[str]
     levels: tuple[tuple[int, tuple[Rule, ...]], ...]
+
+    @property
+    def topic(self) -> str:
+        return self.topics[0]
 
 
 class Topics:
@@ -66,10 +73,12 @@ class Topics:
         self._exact = frozenset(pattern.text for pattern in self.patterns if pattern.exact)
 
     def of(self, topic: str) -> TopicClass:
-        """The class of a topic, as if it were the only one in it if a pattern says so. Raises `BadTopic`."""
+        """The class of a topic, as if it held nothing that other patterns match. Raises `BadTopic`."""
         rules, named = self._policy.speaking(topic)
         levels = tuple((level.number, level.about(topic)) for level in self._policy.levels)
-        return TopicClass(topic, topic in self._exact, self._policy.entry(topic), tuple(rules), named, levels)
+        return TopicClass(
+            (topic,), topic in self._exact, self._policy.entry(topic), tuple(rules), named, levels
+        )
 
     def alike(self, one: TopicClass, topic: str) -> bool:
         """Whether a topic is of a class."""
@@ -88,36 +97,39 @@ class Topics:
         for topic in self._walk():
             one = self.of(topic)
             key = _key(one)
-            found[key] = replace(found[key], only=False) if key in found else one
+            known = found.get(key)
+            found[key] = replace(known, topics=(*known.topics, topic), only=False) if known else one
             if len(found) > MAX_CLASSES:
                 raise TooMany(f"the policy tells more than {MAX_CLASSES} classes of topics apart")
         yield from found.values()
 
     def _walk(self) -> Iterator[str]:
-        """A topic for each set of patterns that can match one together; no exact one is left out."""
+        """A topic for each set of patterns that can match one together, the shortest there is."""
         root = _Node()
         for number, pattern in enumerate(self.patterns):
             root.add(pattern, number)
-        start = _State((root,), frozenset(root.sweeps), ())
-        waiting, seen, steps = deque([start]), set[object](), 0
+        serial = count()
+        waiting = [(0, 0, next(serial), _State((root,), frozenset(root.sweeps), ()))]
+        seen: set[object] = set()
         while waiting:
-            state = waiting.popleft()
-            if len(state.path) >= 2:
-                try:
-                    yield parse_topic(".".join(state.path))
-                except BadTopic:
-                    continue  # longer than a topic can be, and so is everything behind it
-            if len(state.path) >= 2 and not state.nodes:
+            _, _, steps, state = heappop(waiting)
+            mark = state.mark()
+            if mark in seen:
                 continue
-            for following in state.steps():
-                mark = following.mark()
-                if mark in seen or len(following.path) > _MAX_SEGMENTS:
+            seen.add(mark)
+            if steps > _MAX_STEPS:
+                raise TooMany(f"the policy tells more than {MAX_CLASSES} classes of topics apart")
+            if len(state.path) >= 2:
+                topic = state.topic()
+                if topic is None:
+                    continue  # longer than a topic can be, and so is everything behind it
+                yield topic
+                if not state.nodes:
                     continue
-                seen.add(mark)
-                waiting.append(following)
-                steps += 1
-                if steps > 4 * MAX_CLASSES:
-                    raise TooMany(f"the policy tells more than {MAX_CLASSES} classes of topics apart")
+            if len(state.path) < _MAX_SEGMENTS:
+                for following in state.steps():
+                    size = sum(map(len, following.path))
+                    heappush(waiting, (len(following.path), size, next(serial), following))
 
 
 def _key(one: TopicClass) -> object:
@@ -147,32 +159,50 @@ class _Node:
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """A topic on its way: the places it has reached, and what has swept it up for good."""
+    """A topic on its way: the places it has reached, and what has swept it up for good.
+
+    Attributes:
+        path: its segments; those that no pattern expects are as short as possible.
+        free: which of them those are.
+    """
 
     nodes: tuple[_Node, ...]
     swept: frozenset[int]
     path: tuple[str, ...]
+    free: frozenset[int] = frozenset()
 
     def mark(self) -> object:
         """What decides where a topic can still get. A topic has two segments at least."""
         return frozenset(map(id, self.nodes)), self.swept, min(len(self.path), 2)
 
+    def topic(self) -> str | None:
+        """The topic, with a word that can be read where any would do; None where there is none so short."""
+        words = ("other" if place in self.free else step for place, step in enumerate(self.path))
+        for path in (words, self.path):
+            try:
+                return parse_topic(".".join(path))
+            except BadTopic:
+                continue
+        return None
+
     def steps(self) -> Iterator[_State]:
-        literals = sorted({step for node in self.nodes for step in node.below if step != "*"})
-        for segment in (*literals, _unlike(literals)):
-            reached = tuple(
-                node.below[step] for node in self.nodes for step in (segment, "*") if step in node.below
-            )
-            swept = self.swept.union(*(node.sweeps for node in reached))
-            yield _State(reached, swept, (*self.path, segment))
+        literals = {step for node in self.nodes for step in node.below if step != "*"}
+        readable = frozenset() if "other" in literals else frozenset({len(self.path)})
+        yield self._step(_unlike(literals), self.free | readable)
+        for segment in sorted(literals):
+            yield self._step(segment, self.free)
+
+    def _step(self, segment: str, free: frozenset[int]) -> _State:
+        reached = [node.below[step] for node in self.nodes for step in (segment, "*") if step in node.below]
+        swept = self.swept.union(*(node.sweeps for node in reached))
+        return _State(tuple(reached), swept, (*self.path, segment), free)
 
 
-def _unlike(literals: list[str]) -> str:
-    """A segment that is none of these; a short one."""
-    for word in ("other", "else", "x"):
-        if word not in literals:
-            return word
-    number = 1
-    while f"x{number}" in literals:
-        number += 1
-    return f"x{number}"
+def _unlike(literals: set[str]) -> str:
+    """A segment that is none of these, as short as there is."""
+    shortest = (
+        "".join(letters)
+        for size in count(1)
+        for letters in product("xyzabcdefghijklmnopqrstuvw", repeat=size)
+    )
+    return next(segment for segment in shortest if segment not in literals)
