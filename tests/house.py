@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import time
 from collections.abc import Mapping
 from typing import Any
 
+import postgres
 from interlock.gate import Answer, Decided, HumanDecision, Proposed, ReasonCode
 from interlock.home import Home
 from interlock.identity import Caller, KeyKind, Person
@@ -14,6 +16,10 @@ from interlock.model.actions import Proposal
 from interlock.model.errors import ClockJumped
 from interlock.model.topics import TopicPattern
 from interlock.policy import parse
+
+BOTH = ("sqlite", "postgres")
+"""As `DATABASES` of a module: its tests that open a home run on a file and on a PostgreSQL server."""
+_HEX = re.compile(r"x'([0-9a-fA-F]*)'")
 
 DAY = 24 * 3600
 REFUND = {"order_id": "A-12", "amount_usd": "500.00", "recipient": "acme"}
@@ -73,8 +79,10 @@ def agent(name: str = "support") -> Caller:
 class House:
     """A home, and the few things that tests do with one."""
 
-    def __init__(self, home: Home) -> None:
+    def __init__(self, home: Home, url: str | None = None) -> None:
         self.home = home
+        self.url = url
+        """Of its database, if that is not a file of the home."""
         self.gate = home.gate
 
     def propose(
@@ -124,7 +132,9 @@ class House:
         return [body.decode() for body in self.home.journal.entries()]
 
     def sql(self, statement: str, *params: Any) -> list[Any]:
-        """Raw access to the database file, as somebody with file access has it."""
+        """Raw access to the database, as somebody has it who reaches the file or the server."""
+        if self.url is not None:
+            return postgres.run(self.url, _HEX.sub(r"'\\x\1'::bytea", statement.replace("?", "%s")), *params)
         with sqlite3.connect(self.home.path / "journal.db", timeout=10) as connection:
             found = connection.execute(statement, params).fetchall()
         connection.close()

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from house import POLICY, REFUND, House, ManualClock, agent
+from house import BOTH, POLICY, REFUND, House, ManualClock, agent
 from interlock.gate import Answer, Claim, Report
 from interlock.gate.claim import downstream_key
 from interlock.gate.records import load_action, move, save
@@ -28,6 +28,8 @@ from interlock.model.errors import (
     NotFound,
     StaleClaim,
 )
+
+DATABASES = BOTH
 
 CHARGE = {"order_id": "A-12", "amount_usd": "5.00"}
 DONE = Report(ActionState.SUCCEEDED, "It returned.", {"id": 7})

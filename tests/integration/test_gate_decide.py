@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from house import POLICY, REFUND, House, ManualClock, agent
+from house import BOTH, POLICY, REFUND, House, ManualClock, agent
 from interlock.gate import Answer, HumanDecision, ReasonCode
 from interlock.identity import Caller, KeyKind, Person, Role
 from interlock.model.actions import ExecutorKind
@@ -28,6 +28,8 @@ from interlock.model.errors import (
     NotFound,
     SeparationOfDuties,
 )
+
+DATABASES = BOTH
 
 SOLO = POLICY.replace("name: shop", "name: shop\npeople: solo")
 

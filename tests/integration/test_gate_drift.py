@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from house import POLICY, REFUND, House, ManualClock
+from house import BOTH, POLICY, REFUND, House, ManualClock
 from interlock.gate import Answer, HumanDecision
 from interlock.home import Home, read_policy
 from interlock.model.actions import ExecutorKind
 from interlock.model.errors import Changed, InterlockError, NotClaimable, PolicyError, PolicyNotActive
 from interlock.policy import parse
+
+DATABASES = BOTH
 
 TIGHT = POLICY.replace("tier: 3", "tier: 4")
 LOOSE = POLICY.replace("< 100", "< 10000")

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from house import POLICY, REFUND, House, agent
+from house import BOTH, POLICY, REFUND, House, agent
 from interlock.gate import Answer
 from interlock.model.actions import ExecutorKind, Proposal
 from interlock.model.errors import (
@@ -32,6 +32,8 @@ from interlock.model.errors import (
     WrongType,
 )
 from interlock.model.topics import TopicPattern
+
+DATABASES = BOTH
 
 
 def proposed(house: House) -> int:

@@ -1,12 +1,11 @@
-"""Somebody with the database file and without the keystore: nothing they write makes anything run.
+"""Somebody with the database and without the keystore: nothing they write makes anything run.
 
-Every test changes the SQLite file from outside and then tries to run or decide; what must follow is a
+Every test changes the database from outside and then tries to run or decide; what must follow is a
 refusal, and that nothing was claimed.
 """
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from house import POLICY, REFUND, House, ManualClock
+from house import BOTH, POLICY, REFUND, House, ManualClock
 from interlock.gate import Answer, HumanDecision
 from interlock.gate.package import Sealed
 from interlock.gate.records import approval_of, load_action, save_approval
@@ -24,6 +23,8 @@ from interlock.model.actions import ActionState, ExecutorKind, Signals
 from interlock.model.binding import Binding
 from interlock.model.errors import InterlockError, SeparationOfDuties, Tampered
 from interlock.verify import verify_export
+
+DATABASES = BOTH
 
 KEYS = {"namespace", "id", "revision"}
 
@@ -346,10 +347,8 @@ def test_a_row_put_back_from_before_the_run_is_shown_by_the_ledger(house: House,
     house.gate.claim(action.id, ExecutorKind.CALLER)
     house.home.publisher.export(tmp_path / "honest")
     assert verify_export(tmp_path / "honest").ok
-    with sqlite3.connect(house.home.path / "journal.db") as raw:
-        raw.execute("DELETE FROM actions")
-        raw.execute(f"INSERT INTO actions VALUES ({','.join('?' * len(before))})", before)
-    raw.close()
+    house.sql("DELETE FROM actions")
+    house.sql(f"INSERT INTO actions VALUES ({','.join('?' * len(before))})", *before)
     house.gate.claim(action.id, ExecutorKind.CALLER)
     house.home.publisher.export(tmp_path / "replayed")
     assert not verify_export(tmp_path / "replayed").ok

@@ -231,7 +231,11 @@ def test_the_migration_makes_the_tables_that_the_code_declares(house: House) -> 
             (name, kind.upper(), bool(required or key), bool(key))
             for _, name, kind, required, _, key in house.sql(f"PRAGMA table_info({table.name})")
         }
-        declared = {(c.name, str(c.type).upper(), not c.nullable, c.primary_key) for c in table.columns}
+        dialect = house.home.journal.database.dialect
+        declared = {
+            (c.name, c.type.compile(dialect=dialect).upper(), not c.nullable, c.primary_key)
+            for c in table.columns
+        }
         assert made == declared, table.name
         indexes = {row[1] for row in house.sql(f"PRAGMA index_list({table.name})") if row[3] == "c"}
         assert indexes == {index.name for index in table.indexes}

@@ -62,7 +62,7 @@ def life(folder, at_statement, at_commit):
         if commits == at_commit:
             die()
 
-    home.journal._connection().driver_connection.set_trace_callback(statement)
+    home.journal.database.writer().driver_connection.set_trace_callback(statement)
     home.journal.on_commit(commit)
 
     def acknowledge():

@@ -1,4 +1,4 @@
-"""Two processes, one file: both make progress, and a claim is one process's."""
+"""Two processes, one database: both make progress, and a claim is one process's."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
-from house import House
+import pytest
+
+from house import BOTH, House
 from interlock.ledger import Frontier, leaf_hash
 
+DATABASES = BOTH
 WRITER = """
 import sys, time
 from pathlib import Path
@@ -52,7 +55,7 @@ import sys
 from pathlib import Path
 from interlock.home import Home
 
-Home.open(Path(sys.argv[1])).close()
+Home.open(Path(sys.argv[1]), database=sys.argv[2] or None).close()
 """
 READER = """
 import sys
@@ -130,9 +133,10 @@ def test_a_process_may_begin_by_reading(house: House) -> None:
 
 
 def test_several_processes_may_make_one_home_at_the_same_time(
-    tmp_path: Path, open_house: Callable[..., House]
+    tmp_path: Path, open_house: Callable[..., House], database: str, request: pytest.FixtureRequest
 ) -> None:
-    children = [start(MAKER, str(tmp_path / "home")) for _ in range(3)]
+    url = request.getfixturevalue("postgres").database(0) if database == "postgres" else None
+    children = [start(MAKER, str(tmp_path / "home"), url or "") for _ in range(3)]
     finish(children)
-    house = open_house()
+    house = open_house(database=url)
     assert house.state(house.held()) == "held"

@@ -22,7 +22,9 @@ def here() -> str:
 
 def require(path: Path) -> None:
     """Raises `HomeUnusable` where nobody made a home: a mistyped path must not become a new one."""
-    if not (path / "journal.db").exists():
+    from interlock.home.database import begun
+
+    if not begun(path):
         raise HomeUnusable(
             f"There is no home at {path}.",
             fix="Name it with --home DIR, or make one: interlock serve --policy FILE.",

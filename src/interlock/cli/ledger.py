@@ -13,18 +13,18 @@ from typing import Annotated, Any
 
 import typer
 
-from interlock.cli import installation, report
+from interlock.cli import installation, proofs, report, witness
 from interlock.cli.options import HOME, AsJson, HomeDir
-from interlock.cli.report import Line, Misuse
+from interlock.cli.report import Line
 from interlock.model.errors import CannotCheck, InvalidInput, LedgerInvalid
 
 app = typer.Typer(
     name="ledger",
-    help="Export the ledger, and check an export.",
+    help="Export the ledger, prove, check, and have it witnessed.",
     epilog="Example: interlock ledger verify export --vkey @the-key-you-kept",
 )
-
-MAX_KEY_FILE = 64 << 10
+proofs.register(app)
+app.add_typer(witness.app)
 
 
 @app.command("export", epilog="Example: interlock ledger export ./export")
@@ -37,7 +37,7 @@ def export(
     folder = home or Path(HOME)
     with installation.opened(folder) as opened:
         try:
-            size = opened.publisher.export(directory)
+            size = opened.publisher.export(directory, opened.witnesses.gather(patient=True))
         except OSError as error:
             raise InvalidInput(f"{directory} cannot be written: {error.strerror}", path="DIR") from None
         vkey = opened.publisher.vkey
@@ -61,6 +61,7 @@ def verify(
         Path | None,
         typer.Option("--since", metavar="FILE", help="An older checkpoint you kept: the log continues it."),
     ] = None,
+    policy: proofs.PolicyOption = None,
     home: Annotated[
         Path | None,
         typer.Option("--home", metavar="DIR", help="Take the verifier key from this home's own keystore."),
@@ -73,16 +74,13 @@ def verify(
     """
     from interlock.verify import verify_export
 
-    if vkey is not None and home is not None:
-        raise Misuse("--vkey and --home both name a key.", fix="Keep one.")
     if not directory.is_dir():
         raise CannotCheck(f"There is no export at {directory}.", fix="Name the folder of an export.")
-    key = _own_key(home) if home is not None else vkey
-    if vkey is not None and vkey.startswith("@"):
-        key = _text(Path(vkey[1:]), "--vkey")
-    held = None if since is None else _text(since, "--since")
+    key = proofs.trusted_key(vkey, home)
+    held = None if since is None else proofs.read(since, "--since").decode("utf-8", "replace")
+    trust = None if policy is None else proofs.read(policy, "--policy")
     with _progress() as progress:
-        found = verify_export(directory, vkey=key, since=held, progress=progress)
+        found = verify_export(directory, vkey=key, since=held, policy=trust, progress=progress)
     document: dict[str, Any] = {
         "ok": found.ok,
         "cannot_check": found.cannot_check,
@@ -92,11 +90,13 @@ def verify(
         "problems": [{"where": problem.where, "what": problem.what} for problem in found.problems],
         "warnings": list(found.warnings),
         "kinds": found.kinds,
+        "cosigned": found.cosigned,
     }
     lines: list[Line] = [(f"Warning: {warning}", "yellow") for warning in found.warnings]
     lines += [f"{problem.where}: {problem.what}" for problem in found.problems]
     if found.ok:
         lines += [f"  {number:>8} {kind}" for kind, number in found.kinds.items()]
+        lines += proofs.cosigned(found.cosigned)
         lines.append((f"ok: {found.size} entries of {found.origin}, root {found.root}", "bold green"))
         code = 0
     elif found.cannot_check:
@@ -107,23 +107,6 @@ def verify(
         code = LedgerInvalid.exit_code
     report.answer(document, lines, as_json=as_json)
     raise typer.Exit(code)
-
-
-def _own_key(home: Path) -> str:
-    from interlock.home.keystore import Keystore
-
-    installation.require(home)
-    with installation.readable(home):
-        return Keystore.open(home, fresh=False).signer.vkey
-
-
-def _text(file: Path, option: str) -> str:
-    try:
-        with file.open("rb") as content:
-            return content.read(MAX_KEY_FILE).decode("utf-8")
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise InvalidInput(f"{file} cannot be read: {reason}", path=option, fix="Name a file.") from None
 
 
 @contextmanager

@@ -73,6 +73,14 @@ def serve(
             help="Put the policy in force, and again whenever its files change. On this machine only.",
         ),
     ] = False,
+    database: Annotated[
+        str | None,
+        typer.Option(
+            "--database",
+            metavar="URL",
+            help="Keep the journal in PostgreSQL; or set INTERLOCK_DATABASE, which `ps` does not show.",
+        ),
+    ] = None,
     home: HomeBesidePolicy = None,
     as_json: AsJson = False,
 ) -> None:
@@ -84,8 +92,10 @@ def serve(
     """
     if policy is None and DEFAULT_POLICY.exists():
         policy = DEFAULT_POLICY
+    from interlock.home.database import begun
+
     folder = home_beside(policy, home)
-    if policy is None and not (folder / "journal.db").exists():
+    if policy is None and not begun(folder):
         raise Misuse(
             "There is no policy.yaml here, and no home with a policy in force.",
             fix="Name a policy: interlock serve --policy FILE",
@@ -111,6 +121,7 @@ def serve(
                 port=port,
                 public_url=public_url,
                 activate=activate or dev,
+                database=database,
                 on_ready=ready,
             )
     finally:

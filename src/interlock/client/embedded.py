@@ -27,11 +27,15 @@ class Embedded:
         self._caller = embedded_caller(agent)
 
     @classmethod
-    def open(cls, policy: Path, home: Path | None, *, agent: str, activate: bool) -> Embedded:
+    def open(
+        cls, policy: Path, home: Path | None, *, agent: str, activate: bool, database: str | None = None
+    ) -> Embedded:
         """As `Gate.open`."""
         folder = home if home is not None else policy.parent / NAME
         loaded = read_policy(policy)
-        opened = Home.open(folder, policy=loaded, activate=activate, by=f"embedded:{agent}")
+        opened = Home.open(
+            folder, policy=loaded, activate=activate, by=f"embedded:{agent}", database=database
+        )
         if loaded.mode == "observe":
             warnings.warn(
                 f"{policy} is in observe mode: nothing is held or denied, and no promise of Interlock holds.",

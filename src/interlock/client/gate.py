@@ -53,6 +53,7 @@ class Gate:
         agent: str = "agent",
         session: str | None = None,
         principal: str | None = None,
+        database: str | None = None,
     ) -> Gate:
         """Embed the gate in this process.
 
@@ -62,6 +63,7 @@ class Gate:
             activate: put this policy in force where another one is; recorded as an act.
             agent: the name this process proposes under.
             session, principal: the run of the agent, and on whose behalf; for every call of this gate.
+            database: URL of the PostgreSQL database that holds the journal, if it is not the home's own.
 
         Raises:
             PolicyError: the policy does not load. PolicyNotActive: another policy is in force.
@@ -70,7 +72,7 @@ class Gate:
         from interlock.client.embedded import Embedded
 
         folder = None if home is None else Path(home)
-        backend = Embedded.open(Path(policy), folder, agent=agent, activate=activate)
+        backend = Embedded.open(Path(policy), folder, agent=agent, activate=activate, database=database)
         return cls(backend, session=session, principal=principal)
 
     # --- binding functions -------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from interlock.dispatch.lease import Leases
 from interlock.dispatch.outcome import Failed, Outcome, Succeeded, Unknown
 from interlock.gate import Claim, Gatekeeper, Report
 from interlock.gate.claim import remembered_until
+from interlock.journal import ConnectionLost
 from interlock.model.actions import ActionState, ExecutorKind
 from interlock.model.errors import Expired, InterlockError, NotClaimable
 from interlock.model.verdicts import Tier
@@ -112,12 +113,18 @@ class Dispatcher:
         while not stop.is_set():
             room = PARALLEL - len(self._running)
             if room > 0:
-                for action_id in await asyncio.to_thread(
-                    self._gate.ready, room + len(self._running) + len(self._refused)
-                ):
+                for action_id in await self._ready(room + len(self._running) + len(self._refused)):
                     if self._due(action_id):
                         self._start(action_id)
             await _pause(stop, POLL_SEC)
+
+    async def _ready(self, limit: int) -> list[str]:
+        """What may run; nothing while the database is away."""
+        try:
+            return await asyncio.to_thread(self._gate.ready, limit)
+        except ConnectionLost as error:
+            _log.error("nothing is dispatched: %s", error)
+            return []
 
     async def _sweep_loop(self, stop: asyncio.Event) -> None:
         while not stop.is_set():

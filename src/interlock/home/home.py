@@ -14,8 +14,10 @@ from pathlib import Path
 from interlock.dispatch import CALLER_ENFORCES, HTTP_ENFORCES
 from interlock.dispatch.lease import Leases
 from interlock.gate import Gatekeeper, Views
+from interlock.home.database import open_database
 from interlock.home.keystore import Keystore
 from interlock.home.publisher import Publisher
+from interlock.home.witnesses import Witnesses
 from interlock.identity import Keyring, Roster
 from interlock.journal import Clock, Journal
 from interlock.model.actions import ExecutorKind
@@ -31,7 +33,7 @@ class Home:
     """An open installation.
 
     Attributes:
-        path: the folder. gate, views, keyring, roster, publisher, leases: the rooms, wired.
+        path: the folder. gate, views, keyring, roster, publisher, witnesses, leases: the rooms, wired.
     """
 
     def __init__(self, path: Path, keystore: Keystore, journal: Journal) -> None:
@@ -47,6 +49,7 @@ class Home:
         self.roster = Roster(journal)
         self.leases = Leases(self.gate)
         self.publisher = Publisher(journal, keystore.signer, keystore.origin, path / "ledger")
+        self.witnesses = Witnesses(path / "ledger", self.publisher.publish, journal.entries)
 
     @classmethod
     def open(
@@ -57,10 +60,12 @@ class Home:
         activate: bool = False,
         by: str = "home",
         clock: Clock | None = None,
+        database: str | None = None,
     ) -> Home:
         """Open a home, making it where there is none.
 
         Args:
+            database: URL of the PostgreSQL database that holds the journal; None as `database.py` says.
             policy: the policy to run with; None takes the one in force.
             activate: put `policy` in force where another one is; an entry.
             by: who, for the record.
@@ -75,15 +80,20 @@ class Home:
             raise HomeUnusable(f"{path} cannot be used as a home: {error.strerror}.") from error
         if path.stat().st_mode & 0o022:
             raise HomeUnusable(f"{path} can be written by others.", fix=f"Run: chmod 700 {path}")
-        database = path / "journal.db"
         with _opening(path):
-            signed = (path / "ledger" / "signed.json").exists()
-            if signed and not database.exists():
-                raise RecoveryRequired(
-                    f"{database} is missing, but its ledger was signed.", fix="Restore the database."
-                )
-            keystore = Keystore.open(path, fresh=not database.exists())
-            journal = Journal.open_sqlite(database, keystore.vault, clock=clock)
+            store = open_database(path, database)
+            try:
+                begun = store.exists()
+                if not begun and (path / "ledger" / "signed.json").exists():
+                    raise RecoveryRequired(
+                        f"The journal in {store.name} is missing, but its ledger was signed.",
+                        fix="Restore the database.",
+                    )
+                keystore = Keystore.open(path, fresh=not begun)
+            except BaseException:
+                store.close()
+                raise
+            journal = Journal(store, keystore.vault, clock=clock)
         home = cls(path, keystore, journal)
         try:
             home.publisher.check()

@@ -88,8 +88,32 @@ class Publisher:
             write_whole(self._folder / "checkpoint", note.encode())
             return note
 
-    def export(self, directory: Path) -> int:
+    def checkpoint_at(self, size: int) -> str:
+        """A signed checkpoint of an earlier size, after checking that what was signed last continues it.
+
+        Raises:
+            InvalidInput: that many entries were never signed. RecoveryRequired: as `publish`.
+        """
+        self.publish()
+        with self._alone():
+            note, signed = self._last()
+            if not 0 <= size <= signed.size:
+                raise InvalidInput(f"{signed.size} entries are signed, and not {size}", path="size")
+            tree = Frontier.EMPTY.appended(leaf_hash(body) for body in self._journal.entries(0, size))
+            rest = (leaf_hash(body) for body in self._journal.entries(size, signed.size))
+            if tree.appended(rest) != signed:
+                raise RecoveryRequired(
+                    f"The database's first {signed.size} entries are not those that were signed.", fix=_ADVICE
+                )
+            if note is not None and tree == signed:
+                return note
+            return self._signer.sign(checkpoint(self.origin, size, tree.root()))
+
+    def export(self, directory: Path, note: str | None = None) -> int:
         """Write a static tree that verifiers read (C2SP layout); returns the number of entries.
+
+        Args:
+            note: the signed checkpoint to export, with its cosignatures; the newest by default.
 
         Raises:
             InvalidInput: the directory exists and is not empty.
@@ -97,7 +121,7 @@ class Publisher:
         """
         if directory.exists() and any(directory.iterdir()):
             raise InvalidInput(f"{directory} is not empty", path="DIR", fix="Name a new directory.")
-        note = self.publish()
+        note = self.publish() if note is None else note
         size = int(note.split("\n", 2)[1])
         directory.mkdir(parents=True, exist_ok=True)
         writer = TileWriter()

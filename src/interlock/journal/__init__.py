@@ -3,14 +3,30 @@
 1. Nothing acts on a change before it is committed (P6); see `journal.py` for the transaction's rules.
 2. Personal or secret content stands only in sealed payloads; trusted rows carry a MAC (`vault.py`).
 3. The schema is migrated, never edited; a newer one is refused (`schema.py`).
+4. A database file or a PostgreSQL server stand behind one port (`database.py`); `postgres.py` is imported by
+   whoever opens one, because its driver takes time to load.
 
 Imports: `model` and `ledger`. Nothing in this room knows what an action may do next: that is the gate's.
 """
 
 from interlock.journal.clock import Clock, SystemClock
+from interlock.journal.database import ConnectionLost, Database, OutcomeUnknown
 from interlock.journal.journal import Journal, Transition
 from interlock.journal.prepared import Prepared, Row
 from interlock.journal.tx import Tx, insert_into
 from interlock.journal.vault import Vault
 
-__all__ = ["Clock", "Journal", "Prepared", "Row", "SystemClock", "Transition", "Tx", "Vault", "insert_into"]
+__all__ = [
+    "Clock",
+    "ConnectionLost",
+    "Database",
+    "Journal",
+    "OutcomeUnknown",
+    "Prepared",
+    "Row",
+    "SystemClock",
+    "Transition",
+    "Tx",
+    "Vault",
+    "insert_into",
+]

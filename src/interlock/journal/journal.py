@@ -10,16 +10,16 @@
    entries, payloads and state are written together or not at all.
 4. A transition that raises before its first write refuses alone. One that raises after it wrote rolls the
    whole transaction back, and each member of the batch is then run by itself, so it fails alone again.
-5. Across processes SQLite writers take turns through the turnstile; `synchronous=FULL` on WAL makes an
-   acknowledged commit survive power loss.
+5. What is SQLite's and what is PostgreSQL's stands behind the port in `database.py`: the transaction that
+   owns the head row, the durable commit, and what became of a commit whose connection was lost.
+6. A head that is behind what this process has seen committed, or differs from it, is never written on: the
+   database was put back, or another one stands in its place.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -29,28 +29,18 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 from weakref import WeakSet
 
-from sqlalchemy import (
-    Connection,
-    Engine,
-    bindparam,
-    create_engine,
-    event,
-    func,
-    insert,
-    select,
-    update,
-)
+from sqlalchemy import Connection, Engine, bindparam, func, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from interlock.journal import schema, tables
-from interlock.journal.clock import Clock, SystemClock
+from interlock.journal.clock import Clock
+from interlock.journal.database import ConnectionLost, Database, Head, OutcomeUnknown
 from interlock.journal.prepared import Prepared, Row
 from interlock.journal.tables import SPAN
-from interlock.journal.turnstile import Turnstile
-from interlock.journal.tx import Tx, insert_into
+from interlock.journal.tx import Tx
 from interlock.journal.vault import Vault
 from interlock.ledger import Frontier, leaf_hash
-from interlock.model.errors import ClockJumped, HomeUnusable, InterlockError
+from interlock.model.errors import ClockJumped, HomeUnusable, InterlockError, RecoveryRequired, Tampered
 
 MAX_BATCH = 1_000
 _log = logging.getLogger(__name__)
@@ -58,11 +48,6 @@ T = TypeVar("T")
 Transition = Callable[["Tx"], T]
 
 
-_HEAD = Prepared(
-    select(tables.head.c.size, tables.head.c.frontier, tables.head.c.sealed, tables.head.c.at).where(
-        tables.head.c.namespace == bindparam("ns")
-    )
-)
 _SET_HEAD = Prepared(
     update(tables.head)
     .where(tables.head.c.namespace == bindparam("ns"))
@@ -73,8 +58,6 @@ _SET_HEAD = Prepared(
         at=bindparam("at_"),
     )
 )
-_ADD_ENTRY = insert_into(tables.entries)
-_ADD_PAYLOAD = insert_into(tables.payloads)
 
 
 class _Waiting(Generic[T]):
@@ -109,61 +92,58 @@ class Journal:
     """An open journal. Thread-safe; `commit` and `commit_async` may be used together.
 
     Args:
-        engine: a SQLAlchemy engine from `open_sqlite`.
-        turnstile: entered around each write transaction.
+        database: where it stands; the journal closes it.
         vault: seals payloads and authenticates rows.
+        clock: what counts instead of the database's own clock.
+
+    Raises:
+        HomeUnusable: the database cannot be used, or its schema is newer than this code.
+        Tampered: the namespace was begun with other keys.
     """
 
     def __init__(
-        self,
-        engine: Engine,
-        turnstile: Turnstile,
-        vault: Vault,
-        *,
-        namespace: str = "default",
-        clock: Clock | None = None,
+        self, database: Database, vault: Vault, *, namespace: str = "default", clock: Clock | None = None
     ) -> None:
-        self.engine = engine
+        self.database = database
         self.vault = vault
         self.namespace = namespace
-        self.clock: Clock = clock or SystemClock()
-        self._turnstile = turnstile
+        self.clock: Clock = clock or database.clock
         self._lock = threading.Lock()
         self._queue: deque[_Waiting[Any]] = deque()
         self._leading: WeakSet[asyncio.AbstractEventLoop] = WeakSet()
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="journal")
-        self._writer: Any = None
         self._frontier = Frontier.EMPTY
+        """The last one that this process saw committed."""
         self._closed = False
         self._listeners: list[Callable[[int], None]] = []
         self.verified: dict[str, Row] = {}
         """Trusted rows whose MAC this process has checked, by kind: the same bytes are not checked again."""
-        for statement in (_HEAD, _SET_HEAD, _ADD_ENTRY, _ADD_PAYLOAD):
-            statement.bind(engine.dialect)
-        self.start = self._begin_head()
+        self._errors: tuple[type[Exception], ...] = (*database.errors, SQLAlchemyError)
+        try:
+            with database.alone() as connection:
+                schema.upgrade(connection)
+                self.start = self._begin_head(connection)
+        except self._errors as error:
+            database.close()
+            cause = getattr(error, "orig", None) or error
+            raise HomeUnusable(f"The journal {database.name} cannot be opened: {cause}.") from error
+        except BaseException:
+            database.close()
+            raise
 
     @classmethod
     def open_sqlite(
         cls, path: Path, vault: Vault, *, namespace: str = "default", clock: Clock | None = None
     ) -> Journal:
-        """Open or create the database file and bring its schema up to date.
+        """Open or create a database file; arguments and errors as for the class."""
+        from interlock.journal.sqlite import SqliteDatabase
 
-        Raises:
-            HomeUnusable: the file is no database, cannot be written, or its schema is newer than this code.
-        """
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # SQLite gives its side files the same mode
-        engine = create_engine(f"sqlite:///{path}", connect_args={"check_same_thread": False, "timeout": 30})
-        event.listen(engine, "connect", _configure)
-        event.listen(engine, "begin", _begin_read)
-        turnstile = Turnstile(path)
-        try:
-            with turnstile:
-                schema.upgrade(engine)
-            return cls(engine, turnstile, vault, namespace=namespace, clock=clock)
-        except (sqlite3.Error, SQLAlchemyError) as error:
-            engine.dispose()
-            turnstile.close()
-            raise HomeUnusable(f"The journal {path} cannot be opened: {error}.") from error
+        return cls(SqliteDatabase(path), vault, namespace=namespace, clock=clock)
+
+    @property
+    def engine(self) -> Engine:
+        """For reading only."""
+        return self.database.reader
 
     def close(self) -> None:
         """Finish queued work and release the file; what is asked afterwards is refused."""
@@ -174,10 +154,7 @@ class Journal:
             while self._queue:
                 self._flush()
             self._closed = True
-            if self._writer is not None:
-                self._writer.close()
-            self.engine.dispose()
-            self._turnstile.close()
+            self.database.close()
 
     @property
     def closed(self) -> bool:
@@ -214,7 +191,8 @@ class Journal:
     def on_commit(self, listener: Callable[[int], None]) -> None:
         """Call `listener(size)` after each commit of this process that grew the ledger.
 
-        It runs before other processes write again, so it must be quick.
+        It runs before this process writes again, and on a database file before any other does, so it must be
+        quick.
         """
         self._listeners.append(listener)
 
@@ -226,7 +204,7 @@ class Journal:
         self._leading.discard(loop)
         if self._lock.acquire(blocking=False):
             try:
-                if self._closed or self._turnstile.free():
+                if self._closed or self.database.free():
                     self._flush()
             finally:
                 self._lock.release()
@@ -254,12 +232,20 @@ class Journal:
             except _Poisoned:
                 for waiting in batch:
                     waiting.result, waiting.error = None, None
+                away: BaseException | None = None
                 for waiting in batch:
+                    if away is not None:
+                        waiting.error = away  # it was not tried: the database is not asked once for each
+                        continue
                     self._alone(waiting)
+                    if isinstance(waiting.error, ConnectionLost):
+                        away = waiting.error
         except BaseException as error:
-            # The transaction as a whole failed (disk, lock, interrupt): nobody's change is there.
+            # The transaction as a whole failed (disk, lock, connection): nobody's change is there.
             failure = error
-            if not isinstance(error, InterlockError):
+            if not isinstance(error, Exception):
+                failure = OutcomeUnknown("The process was interrupted while it recorded this.")
+            elif not isinstance(error, InterlockError):
                 failure = HomeUnusable(f"The journal could not commit: {error}.")
                 failure.__cause__ = error
             for waiting in batch:
@@ -275,7 +261,7 @@ class Journal:
             self._transact([waiting])
         except Exception as error:  # noqa: BLE001 (handed to whoever waits for it)
             cause = error.__cause__ if isinstance(error, _Poisoned) else error
-            if isinstance(cause, sqlite3.Error):
+            if isinstance(cause, self.database.errors):
                 cause = HomeUnusable(f"The journal could not commit: {cause}.")
             waiting.error = cause
         waiting.done = True
@@ -296,21 +282,20 @@ class Journal:
     def _transact(self, batch: list[_Waiting[Any]]) -> None:
         if self._closed:
             raise HomeUnusable("The journal is closed.")
-        with self._turnstile:
-            connection = self._connection()
-            cursor = connection.cursor()
-            cursor.execute("BEGIN IMMEDIATE")
+        with self.database.turn():
+            cursor, head = self.database.begin(self.namespace)
             try:
-                size = self._inside(cursor, batch)
-                cursor.execute("COMMIT")
+                grown = self._inside(cursor, head, batch)
+                if grown is None:
+                    self.database.rollback()
+                    return
+                after, frontier = grown
+                self.database.commit(after)
             except BaseException:
-                if connection.in_transaction:
-                    cursor.execute("ROLLBACK")
+                self.database.rollback()
                 raise
-            finally:
-                cursor.close()
-            if size is not None:
-                self._tell(size)
+            self._frontier = frontier
+            self._tell(frontier.size)
 
     def _tell(self, size: int) -> None:
         for listener in self._listeners:
@@ -320,11 +305,10 @@ class Journal:
                 # The commit stands; whoever waits for it is answered whatever a listener does.
                 _log.exception("a listener failed after commit %d", size)
 
-    def _inside(self, cursor: Any, batch: list[_Waiting[Any]]) -> int | None:
-        """Everything between BEGIN and COMMIT; the new ledger size, or None where nothing was written."""
-        _HEAD.run(cursor, {"ns": self.namespace})
-        size, frontier, sealed, last = cursor.fetchone()
-        tx = Tx(self, cursor, size, sealed, self._time(last))
+    def _inside(self, cursor: Any, head: Head, batch: list[_Waiting[Any]]) -> tuple[Head, Frontier] | None:
+        """Everything between BEGIN and COMMIT; the new head, or None where nothing was written."""
+        frontier = self._continued(head)
+        tx = Tx(self, cursor, head.size, head.sealed, self._time(head.at))
         anything = False
         for waiting in batch:
             tx.wrote = False
@@ -335,35 +319,46 @@ class Journal:
                     raise _Poisoned from refusal
                 waiting.error = refusal
             except Exception as error:
+                if self.database.lost():
+                    raise ConnectionLost(f"{self.database.name} went away: {error}.") from error
                 raise _Poisoned from error
             anything = anything or tx.wrote
         if not anything:
             return None
-        if tx.payloads:
-            _ADD_PAYLOAD.run_rows(
-                cursor,
-                [(self.start + sealed + n, self.namespace, content) for n, content in enumerate(tx.payloads)],
-            )
-        if tx.bodies:
-            _ADD_ENTRY.run_rows(
-                cursor,
-                [(self.start + size + n, self.namespace, body) for n, body in enumerate(tx.bodies)],
-            )
-        if self._frontier.size != size or self._frontier.to_bytes() != frontier:
-            self._frontier = _frontier(size, frontier)
-        grown = self._frontier.appended([leaf_hash(body) for body in tx.bodies])
-        _SET_HEAD.run(
+        for table, first, contents in (
+            (tables.payloads, head.sealed, tx.payloads),
+            (tables.entries, head.size, tx.bodies),
+        ):
+            if contents:
+                start = self.start + first
+                rows = [(start + n, self.namespace, content) for n, content in enumerate(contents)]
+                self.database.add(cursor, table, rows)
+        grown = frontier.appended([leaf_hash(body) for body in tx.bodies])
+        after = Head(grown.size, grown.to_bytes(), head.sealed + len(tx.payloads), tx.now)
+        _SET_HEAD.form(self.database.dialect).run(
             cursor,
             {
                 "ns": self.namespace,
-                "size_": grown.size,
-                "frontier_": grown.to_bytes(),
-                "sealed_": sealed + len(tx.payloads),
-                "at_": tx.now,
+                "size_": after.size,
+                "frontier_": after.frontier,
+                "sealed_": after.sealed,
+                "at_": after.at,
             },
         )
-        self._frontier = grown  # compared with the head row before it is used again
-        return grown.size
+        return after, grown
+
+    def _continued(self, head: Head) -> Frontier:
+        """The head row's frontier. Raises `RecoveryRequired` where rule 6 forbids to write on it."""
+        known = self._frontier
+        if head.size > known.size:
+            return _frontier(head.size, head.frontier)
+        if head.size < known.size or head.frontier != known.to_bytes():
+            raise RecoveryRequired(
+                f"The ledger in {self.database.name} ends at entry {head.size}; it does not continue what"
+                f" this process recorded up to entry {known.size}.",
+                fix="The database was put back or replaced. Stop every process of this home and restore it.",
+            )
+        return known
 
     def _time(self, last: int) -> int:
         """The transaction's time: never before the last one, and not taken from a clock that jumped."""
@@ -373,30 +368,34 @@ class Journal:
             return last
         return max(last, self.clock.now())
 
-    def _connection(self) -> Any:
-        if self._writer is None:
-            self._writer = self.engine.raw_connection()
-        return self._writer
-
-    def _begin_head(self) -> int:
+    def _begin_head(self, connection: Connection) -> int:
         """Where this namespace's entries and payloads start; makes its head row where there is none."""
         head = tables.head.c
-        with self._turnstile, self.engine.begin() as connection:
-            found = connection.execute(select(head.start).where(head.namespace == self.namespace)).scalar()
-            if found is not None:
-                return int(found)
-            start = SPAN * int(connection.execute(select(func.count()).select_from(tables.head)).scalar_one())
-            connection.execute(
-                insert(tables.head).values(
-                    namespace=self.namespace,
-                    start=start,
-                    size=0,
-                    frontier=Frontier.EMPTY.to_bytes(),
-                    sealed=0,
-                    at=0,
-                )
+        found = connection.execute(
+            select(head.start, head.mac).where(head.namespace == self.namespace)
+        ).one_or_none()
+        if found is not None:
+            try:
+                self.vault.check(found.mac, "head", self.namespace, found.start)
+            except Tampered as error:
+                raise Tampered(
+                    f"The journal {self.database.name} was begun with other keys than this home's.",
+                    fix="Use the home it belongs to, or copy that home's keystore here.",
+                ) from error
+            return int(found.start)
+        start = SPAN * int(connection.execute(select(func.count()).select_from(tables.head)).scalar_one())
+        connection.execute(
+            insert(tables.head).values(
+                namespace=self.namespace,
+                start=start,
+                size=0,
+                frontier=Frontier.EMPTY.to_bytes(),
+                sealed=0,
+                at=0,
+                mac=self.vault.mac("head", self.namespace, start),
             )
-            return start
+        )
+        return start
 
     # --- reading -----------------------------------------------------------------------------------------
 
@@ -405,24 +404,29 @@ class Journal:
 
         Raises whatever the question raises; a write inside it is a `TypeError`.
         """
-        connection: Any = self.engine.raw_connection()
         try:
-            cursor = connection.cursor()
-            cursor.execute("BEGIN")
-            try:
-                _HEAD.run(cursor, {"ns": self.namespace})
-                return question(Tx(self, cursor, -1, -1, self._time(cursor.fetchone()[3])))
-            finally:
-                cursor.execute("ROLLBACK")
-                cursor.close()
-        finally:
-            connection.close()
+            with self.database.snapshot(self.namespace) as (cursor, at):
+                return question(Tx(self, cursor, -1, -1, self._time(at)))
+        except self._errors as error:
+            raise self._unreadable(error) from error
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A connection inside one read transaction: all its selects see the same state."""
-        with self.engine.connect() as connection:
-            yield connection
+        """A connection inside one read transaction: all its selects see the same state.
+
+        Raises:
+            HomeUnusable: the database cannot be read.
+        """
+        try:
+            with self.engine.connect() as connection:
+                yield connection
+        except self._errors as error:
+            raise self._unreadable(error) from error
+
+    def _unreadable(self, error: Exception) -> HomeUnusable:
+        cause = getattr(error, "orig", None) or error
+        kind = ConnectionLost if isinstance(cause, self.database.away) else HomeUnusable
+        return kind(f"The journal {self.database.name} could not be read: {cause}.")
 
     def head(self) -> tuple[int, Frontier, int]:
         """Ledger size, frontier, and the time of the last transaction in microseconds."""

@@ -1,12 +1,12 @@
-"""SQL written with SQLAlchemy Core, compiled once, run on the bare driver.
+"""SQL written with SQLAlchemy Core, compiled once for each kind of database, run on the bare driver.
 
 Compiling and result processing cost SQLAlchemy 20 to 40 µs a statement; a transition runs a handful of them
-while others wait. A `Prepared` keeps the portable statement and pays that once per process.
+while others wait. A `Prepared` keeps the portable statement and pays that once per process and dialect.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import Dialect
@@ -15,34 +15,19 @@ from sqlalchemy.sql.elements import ClauseElement
 Row = tuple[Any, ...]
 
 
-class Prepared:
-    """One statement with named parameters (`bindparam`), for integer, text and bytes values.
+class Form:
+    """A statement as one driver takes it: SQL with positional parameters."""
 
-    Args:
-        statement: a Core select, insert, update or delete.
-    """
+    __slots__ = ("_fixed", "_order", "_sql")
 
-    __slots__ = ("_fixed", "_order", "_sql", "statement")
-
-    def __init__(self, statement: ClauseElement) -> None:
-        self.statement = statement
-        self._sql: str | None = None
-        self._order: tuple[str, ...] = ()
-        self._fixed: dict[str, Any] = {}
-
-    def bind(self, dialect: Dialect) -> None:
-        """Compile for a dialect; the journal does this when a transaction first meets the statement."""
-        compiled: Any = self.statement.compile(dialect=dialect)
+    def __init__(self, statement: ClauseElement, dialect: Dialect) -> None:
+        compiled: Any = statement.compile(dialect=dialect)
         order = getattr(compiled, "positiontup", None)
         if order is None:
             raise TypeError(f"the {dialect.name} driver does not take positional parameters")
-        self._order = tuple(order)
+        self._order: tuple[str, ...] = tuple(order)
         self._fixed = {name: bind.value for name, bind in compiled.binds.items() if not bind.required}
         self._sql = str(compiled)
-
-    @property
-    def bound(self) -> bool:
-        return self._sql is not None
 
     def run(self, cursor: Any, params: Mapping[str, Any]) -> None:
         given = {**self._fixed, **params} if self._fixed else params
@@ -52,5 +37,24 @@ class Prepared:
         """Run an insert of every column with a row in the table's order."""
         cursor.execute(self._sql, row)
 
-    def run_rows(self, cursor: Any, rows: Sequence[Row]) -> None:
-        cursor.executemany(self._sql, rows)
+
+class Prepared:
+    """One statement with named parameters (`bindparam`), for integer, text and bytes values.
+
+    Args:
+        statement: a Core select, insert, update or delete.
+    """
+
+    __slots__ = ("forms", "statement")
+
+    def __init__(self, statement: ClauseElement) -> None:
+        self.statement = statement
+        self.forms: dict[str, Form] = {}
+        """By the name of the dialect: a process may have journals in databases of two kinds."""
+
+    def form(self, dialect: Dialect) -> Form:
+        """The statement for a dialect, compiled when a transaction first meets it."""
+        found = self.forms.get(dialect.name)
+        if found is None:
+            found = self.forms[dialect.name] = Form(self.statement, dialect)
+        return found

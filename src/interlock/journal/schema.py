@@ -1,28 +1,27 @@
 """The schema's version: upgraded on open, refused when newer.
 
-Migrations live in `migrations/versions`, only ever expand before they contract, and run inside the turnstile.
-Alembic is imported only when there is something to do.
+Migrations live in `migrations/versions`, only ever expand before they contract, and run in one transaction
+while no other process migrates. Alembic is imported only when there is something to do.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, inspect, text
+from sqlalchemy import Connection, inspect, text
 
 from interlock.model.errors import HomeUnusable
 
 CURRENT = "0001"
 
 
-def upgrade(engine: Engine) -> None:
-    """Bring the database to `CURRENT`.
+def upgrade(connection: Connection) -> None:
+    """Bring the database to `CURRENT`, inside a transaction that no other migration can enter.
 
     Raises:
         HomeUnusable: the database was written by a newer Interlock.
     """
-    with engine.connect() as connection:
-        found = version(connection)
+    found = version(connection)
     if found == CURRENT:
         return
     from alembic import command
@@ -37,9 +36,8 @@ def upgrade(engine: Engine) -> None:
             f"The journal's schema is version {found}; this Interlock knows {CURRENT}.",
             fix="Start it with the Interlock that wrote it, or a newer one.",
         )
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, CURRENT)
+    config.attributes["connection"] = connection
+    command.upgrade(config, CURRENT)
 
 
 def version(connection: Connection) -> str | None:

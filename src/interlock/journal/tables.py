@@ -1,14 +1,21 @@
 """The tables. Every one carries `namespace`; times are integer microseconds UTC; money never stands here.
 
 Column types are integers, text and bytes only, so that a statement compiled once can be run on the bare
-driver without conversion. Migrations create these tables; a test compares the two.
+driver without conversion. On PostgreSQL integers have 64 bits, as SQLite's have, and text is compared by its
+bytes, so that no order and no index depends on a locale of the machine. Migrations create these tables; a
+test compares the two.
 """
 
 from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, Table, Text, text
+from sqlalchemy.types import TypeEngine
 
 metadata = MetaData()
+
+# SQLite appends rows in the order of a key only where that key is declared INTEGER.
+NUMBER: TypeEngine[int] = BigInteger().with_variant(Integer(), "sqlite")
+TEXT: TypeEngine[str] = Text().with_variant(Text(collation="C"), "postgresql")
 
 # Conditions of partial indexes, as the statements that use them write them: a planner proves that a query
 # stays inside a partial index only from the same literals.
@@ -18,7 +25,7 @@ EXECUTING = "state = 'executing'"
 
 
 def _text(name: str, *, null: bool = False, key: bool = False) -> Column[str]:
-    return Column(name, Text, nullable=null, primary_key=key)
+    return Column(name, TEXT, nullable=null, primary_key=key)
 
 
 def _time(name: str, *, null: bool = False) -> Column[int]:
@@ -30,7 +37,7 @@ def _bytes(name: str) -> Column[bytes]:
 
 
 def _number(name: str, *, key: bool = False, null: bool = False) -> Column[int]:
-    return Column(name, Integer, nullable=null, primary_key=key, autoincrement=False)
+    return Column(name, NUMBER, nullable=null, primary_key=key, autoincrement=False)
 
 
 def _table(name: str, *items: Column[str] | Column[int] | Column[bytes] | Index) -> Table:
@@ -51,9 +58,11 @@ head = _table(
     _bytes("frontier"),
     _number("sealed"),
     _time("at"),
+    _bytes("mac"),
 )
 """A row for each namespace: where its entries and payloads start, the ledger's size and frontier, the number
-of payloads, and the time of the last transaction."""
+of payloads, and the time of the last transaction. `mac` covers namespace and start: it ties the database to
+the home whose keys it was begun with."""
 
 SPAN = 1 << 44
 """How many rows of `entries` and `payloads` one namespace can have; its rows start at `number * SPAN`."""
@@ -61,7 +70,7 @@ SPAN = 1 << 44
 
 def _appended(name: str, *items: Column[str] | Column[int] | Column[bytes]) -> Table:
     """A table that only grows: one integer key, so that a commit touches its last page and nothing else."""
-    key: Column[int] = Column("seq", Integer, primary_key=True, autoincrement=False)
+    key: Column[int] = Column("seq", NUMBER, primary_key=True, autoincrement=False)
     return Table(name, metadata, key, _text("namespace"), *items)
 
 

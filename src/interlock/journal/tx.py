@@ -37,6 +37,7 @@ class Tx:
 
     def __init__(self, journal: Journal, cursor: Any, size: int, sealed: int, now: int) -> None:
         self._journal = journal
+        self._dialect = journal.database.dialect
         self._cursor = cursor
         self._first = size
         self._sealed = sealed
@@ -77,15 +78,11 @@ class Tx:
     def insert(self, statement: Prepared, row: Row) -> None:
         """Run an `insert_into` with a whole row, in the order of the table's columns."""
         self._writing()
-        if not statement.bound:
-            statement.bind(self._journal.engine.dialect)
-        statement.run_row(self._cursor, row)
+        statement.form(self._dialect).run_row(self._cursor, row)
 
     def _run(self, statement: Prepared, params: dict[str, Any]) -> None:
-        if not statement.bound:
-            statement.bind(self._journal.engine.dialect)
         params["ns"] = params["namespace"] = self.namespace
-        statement.run(self._cursor, params)
+        statement.form(self._dialect).run(self._cursor, params)
 
     def append(self, kind: Kind, **fields: Json) -> int:
         """Append a ledger entry; returns its index."""

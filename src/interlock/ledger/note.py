@@ -21,7 +21,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from interlock.ledger.merkle import HASH_BYTES
 
-_ED25519 = b"\x01"
+NOTE = b"\x01"
+"""The byte of Ed25519 over a note's text, in keys."""
 
 
 class Signer:
@@ -37,9 +38,9 @@ class Signer:
     __slots__ = ("_id", "_key", "_public", "name")
 
     def __init__(self, name: str, private_key: Ed25519PrivateKey) -> None:
-        self.name = _checked_name(name)
+        self.name = checked_name(name)
         self._key = private_key
-        self._public = _ED25519 + private_key.public_key().public_bytes_raw()
+        self._public = NOTE + private_key.public_key().public_bytes_raw()
         self._id = sha256(name.encode() + b"\n" + self._public).digest()[:4]
 
     @property
@@ -76,10 +77,11 @@ def checkpoint(origin: str, size: int, root: bytes) -> str:
         raise ValueError("a tree has no negative size")
     if len(root) != HASH_BYTES:
         raise ValueError(f"a root has {HASH_BYTES} bytes, not {len(root)}")
-    return f"{_checked_name(origin)}\n{size}\n{b64encode(root).decode()}\n"
+    return f"{checked_name(origin)}\n{size}\n{b64encode(root).decode()}\n"
 
 
-def _checked_name(name: str) -> str:
+def checked_name(name: str) -> str:
+    """The name of a log or a witness, as it is. Raises `ValueError` where no note could carry it."""
     if not name or "+" in name or not name.isprintable() or any(letter.isspace() for letter in name):
-        raise ValueError("the name of a log is printable, without spaces and without '+'")
+        raise ValueError("a name in a note is printable, without spaces and without '+'")
     return name

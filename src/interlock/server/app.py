@@ -19,6 +19,7 @@ from starlette.types import ASGIApp
 
 from interlock.dispatch import Dispatcher, HttpConnector
 from interlock.home import Home
+from interlock.journal import ConnectionLost
 from interlock.model.errors import InterlockError, InvalidInput, MethodNotAllowed, NotFound
 from interlock.model.text import visible
 from interlock.server import events, routes
@@ -59,6 +60,7 @@ def create_app(
         work = [
             asyncio.create_task(app.state.dispatcher.serve(stop), name="dispatch"),
             asyncio.create_task(_publish(home, stop), name="publish"),
+            asyncio.create_task(_witness(home, stop), name="witness"),
             asyncio.create_task(app.state.news.run(stop), name="news"),
         ]
         for task in work:
@@ -107,9 +109,30 @@ def _enclose(app: FastAPI, hosts: list[str]) -> None:
 
 async def _publish(home: Home, stop: asyncio.Event) -> None:
     while not stop.is_set():
-        await run_in_threadpool(home.publisher.publish)
+        try:
+            await run_in_threadpool(home.publisher.publish)
+        except ConnectionLost as error:
+            _log.error("nothing is signed: %s", error)  # whatever else is wrong ends this server
         if home.views.console is not None and home.server_url() is None:
             home.announce(home.views.console)  # another server of this home has left
+        try:
+            async with asyncio.timeout(PUBLISH_SEC):
+                await stop.wait()
+        except TimeoutError:
+            continue
+
+
+async def _witness(home: Home, stop: asyncio.Event) -> None:
+    """Has checkpoints cosigned. No witness, and no policy of witnesses, ever stops the server."""
+    told = ""
+    while not stop.is_set():
+        try:
+            await run_in_threadpool(home.witnesses.gather)
+            told = ""
+        except (InterlockError, OSError) as error:
+            if str(error) != told:
+                told = str(error)
+                _log.error("no witness is asked: %s", error)
         try:
             async with asyncio.timeout(PUBLISH_SEC):
                 await stop.wait()
@@ -172,8 +195,8 @@ async def _unexpected(request: Request, error: Exception) -> Response:
 def _add_ledger(app: FastAPI, home: Home) -> None:
     @app.get("/ledger/checkpoint", response_class=PlainTextResponse)
     async def checkpoint() -> str:
-        """The newest signed checkpoint (C2SP tlog-checkpoint)."""
-        return await run_in_threadpool(home.publisher.publish)
+        """The newest published checkpoint (C2SP tlog-checkpoint), with its witnesses' cosignatures."""
+        return await run_in_threadpool(home.witnesses.checkpoint)
 
     @app.get("/ledger/vkey", response_class=PlainTextResponse)
     async def vkey() -> str:
@@ -191,11 +214,15 @@ def _add_health(app: FastAPI, home: Home) -> None:
     async def readyz() -> dict[str, str]:
         """The journal answers, the clock is sound, and a policy is in force."""
 
-        def look() -> str:
+        def look() -> dict[str, str]:
             home.journal.clock.check()
-            return home.gate.active() or ""
+            ready = {"status": "ready", "policy": home.gate.active() or ""}
+            standing = home.witnesses.standing()
+            if standing.configured:
+                ready["witnesses"] = "quorum" if standing.reached else "missing"
+            return ready
 
-        return {"status": "ready", "policy": await run_in_threadpool(look)}
+        return await run_in_threadpool(look)
 
 
 def _add_console(app: FastAPI) -> None:

@@ -21,6 +21,7 @@ from starlette.concurrency import run_in_threadpool
 
 from interlock.home import Home
 from interlock.identity import Caller
+from interlock.journal import ConnectionLost
 from interlock.model.errors import InterlockError, InvalidInput
 from interlock.model.ids import iso
 from interlock.server.security import people_only
@@ -50,7 +51,10 @@ class News:
 
         self._home.journal.on_commit(committed)
         while not stop.is_set():
-            size = (await run_in_threadpool(self._home.journal.head))[0]
+            try:
+                size = (await run_in_threadpool(self._home.journal.head))[0]
+            except ConnectionLost:
+                size = self.size  # nothing is new while the database is away
             if size != self.size:
                 async with self._grown:
                     self.size = size

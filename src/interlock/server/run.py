@@ -31,6 +31,7 @@ def serve(
     port: int = PORT,
     public_url: str | None = None,
     activate: bool = False,
+    database: str | None = None,
     on_ready: Callable[[Home, str], None] | None = None,
 ) -> None:
     """Serve one home until SIGTERM or SIGINT.
@@ -39,6 +40,7 @@ def serve(
         policy: a policy file or directory; None serves the one in force.
         public_url: how browsers reach this server, if not by `host` and `port`.
         activate: put `policy` in force where another one is.
+        database: URL of the PostgreSQL database that holds the journal, if it is not the home's own.
         on_ready: called with the open home and the console's URL once requests are accepted.
 
     Raises:
@@ -46,7 +48,7 @@ def serve(
     """
     loaded = None if policy is None else read_policy(policy)
     listener = _listen(host, port)
-    opened = Home.open(home, policy=loaded, activate=activate, by="serve")
+    opened = Home.open(home, policy=loaded, activate=activate, by="serve", database=database)
     try:
         opened.gate.policy  # noqa: B018 (a home without a policy cannot decide anything: say so now)
         url = public_url or f"http://{'localhost' if host in LOCAL else host}:{listener.getsockname()[1]}"

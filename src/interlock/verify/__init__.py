@@ -8,6 +8,7 @@
 """
 
 from interlock.verify.export import verify_export
+from interlock.verify.proven import Proven, verify_proof
 from interlock.verify.report import Problem, Report
 
-__all__ = ["Problem", "Report", "verify_export"]
+__all__ = ["Problem", "Proven", "Report", "verify_export", "verify_proof"]

@@ -1,7 +1,8 @@
 """Verifying an export of the ledger, from the key to the meaning.
 
 1. The key: one the auditor brings outranks the one that came with the export, and the two must not differ.
-2. The checkpoint: signed by that key, well-formed, with the key's name as its origin.
+2. The checkpoint: signed by that key, well-formed, with the key's name as its origin; and, where the auditor
+   brings a trust policy, signed by one of its logs and cosigned by its quorum of witnesses.
 3. The files: exactly those a log of that size has. Every entry is hashed anew, every tile of every level
    compared with what its entries give, and the root of all with the checkpoint.
 4. An older checkpoint the auditor kept: signed by the same key for the same log, not larger, and the root of
@@ -23,8 +24,10 @@ from interlock.verify.entry import BadEntry, NotKnown, read_entry
 from interlock.verify.layout import BadFile, Unreadable, tile_name
 from interlock.verify.life import Broken, Life
 from interlock.verify.note import BadNote, Checkpoint, Key, Note, UnknownAlgorithm
+from interlock.verify.quorum import check_listed, check_quorum, key_of, read_policy
 from interlock.verify.report import Findings, Report, shown
 from interlock.verify.tree import WIDTH, Rows, leaf_hashes
+from interlock.verify.trust import Trust
 
 _CHECKPOINT = "checkpoint"
 _VKEY = "vkey"
@@ -36,6 +39,7 @@ def verify_export(
     *,
     vkey: str | None = None,
     since: str | None = None,
+    policy: bytes | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Report:
     """Check an export completely. Nothing that is wrong with the export raises; it is in the report.
@@ -45,12 +49,16 @@ def verify_export(
         vkey: the verifier key from a source the auditor trusts; without it, the export's own is used, which
             proves only that the export is consistent with itself, and a warning says so.
         since: the text of an older signed checkpoint.
+        policy: a trust policy (tlog-policy): the checkpoint is signed by one of its logs, which then need no
+            other key, and cosigned by its quorum.
         progress: called after every bundle with the number of entries read and of all.
     """
     findings = Findings()
     check = _Check(directory, findings, progress)
-    key = check.key(vkey)
+    trust = read_policy(policy, findings)
+    key = check.key(vkey, trust)
     checkpoint = check.checkpoint(key)
+    cosigned = check.cosigned(trust)
     if checkpoint is not None:
         held = None if since is None else check.held(since, key, checkpoint)
         check.files(checkpoint.size)
@@ -65,6 +73,7 @@ def verify_export(
         warnings=tuple(findings.warnings),
         kinds=dict(sorted(check.kinds.items())),
         cannot_check=findings.cannot_check,
+        cosigned=cosigned,
     )
 
 
@@ -83,8 +92,11 @@ class _Check:
         self._understood = True
         self.kinds: Counter[str] = Counter()
 
-    def key(self, given: str | None) -> Key | None:
+    def key(self, given: str | None, trust: Trust | None) -> Key | None:
         """The key to check with, or None where there is none that can be used."""
+        if given is None and trust is not None and (trust.logs or trust.unknown_logs):
+            raw = self._read(_CHECKPOINT, layout.MAX_NOTE)
+            return None if raw is None else key_of(trust, raw, self._findings, _CHECKPOINT)
         where, text = "the key you gave", given
         if given is None or (self._directory / _VKEY).exists():
             enclosed = self._read(_VKEY, layout.MAX_NOTE)
@@ -108,7 +120,16 @@ class _Check:
                 "The key came with the export: whoever made the export could have made the key. "
                 "Compare it with one you received another way."
             )
+        if trust is not None:
+            check_listed(trust, key, self._findings)
         return key
+
+    def cosigned(self, trust: Trust | None) -> dict[str, int]:
+        """Which witnesses of the policy cosigned the checkpoint, and when."""
+        raw = None if trust is None else self._read(_CHECKPOINT, layout.MAX_NOTE)
+        if trust is None or raw is None:
+            return {}
+        return check_quorum(trust, raw, self._findings, _CHECKPOINT)
 
     def checkpoint(self, key: Key | None) -> Checkpoint | None:
         """The export's checkpoint; read on even where the signature fails, to tell what else does."""

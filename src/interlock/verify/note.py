@@ -52,18 +52,12 @@ class Key:
         Raises:
             BadNote: it is not a verifier key. UnknownAlgorithm: it is one, but not for Ed25519.
         """
-        name, _, rest = text.removesuffix("\n").partition("+")
-        key_id, _, encoded = rest.partition("+")
-        if not _is_name(name) or not name.isprintable() or not _KEY_ID.fullmatch(key_id):
-            raise BadNote("a verifier key reads <name>+<8 hex digits>+<base64>")
-        data = _base64(encoded, "the verifier key")
-        if sha256(name.encode() + b"\n" + data).digest()[:4].hex() != key_id:
-            raise BadNote("the verifier key's id does not belong to its name and key")
+        name, key_id, data = split_vkey(text.removesuffix("\n"))
         if data[:1] != bytes([_ED25519]):
             raise UnknownAlgorithm("the verifier key is of an algorithm that is not known here")
         if len(data) != 33:
             raise BadNote("an Ed25519 key has 32 bytes")
-        return cls(name, bytes.fromhex(key_id), Ed25519PublicKey.from_public_bytes(data[1:]))
+        return cls(name, key_id, Ed25519PublicKey.from_public_bytes(data[1:]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +116,22 @@ class Note:
         if len(decoded) != 32:
             raise BadNote("the root does not have 32 bytes")
         return Checkpoint(origin, int(size), decoded)
+
+
+def split_vkey(text: str) -> tuple[str, bytes, bytes]:
+    """The name, the key id, and the algorithm's byte with the key, of a verifier key of any algorithm.
+
+    Raises:
+        BadNote: it is not a verifier key, or its id is not that of its name and key.
+    """
+    name, _, rest = text.partition("+")
+    key_id, _, encoded = rest.partition("+")
+    if not _is_name(name) or not name.isprintable() or not _KEY_ID.fullmatch(key_id):
+        raise BadNote("a verifier key reads <name>+<8 hex digits>+<base64>")
+    data = _base64(encoded, "the verifier key")
+    if sha256(name.encode() + b"\n" + data).digest()[:4].hex() != key_id:
+        raise BadNote("the verifier key's id does not belong to its name and key")
+    return name, bytes.fromhex(key_id), data
 
 
 def _signature(line: str) -> tuple[str, bytes, bytes]:

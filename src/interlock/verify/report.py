@@ -34,6 +34,7 @@ class Report:
         warnings: what an auditor should know although it does not fail.
         kinds: how many entries of each kind were read.
         cannot_check: nothing failed, but not everything could be checked.
+        cosigned: with a trust policy, which of its witnesses cosigned, and when, in seconds since 1970.
     """
 
     ok: bool
@@ -44,6 +45,7 @@ class Report:
     warnings: tuple[str, ...]
     kinds: dict[str, int]
     cannot_check: bool
+    cosigned: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
