@@ -380,6 +380,20 @@ def test_the_kernel_has_the_last_word_about_a_counterexample() -> None:
     assert raised.value.extra["action"]["topic"] == "shop.refund"
 
 
+def test_a_rule_that_lets_go_of_the_confident_would_be_found() -> None:
+    """No such policy loads; so the prover is given the text of one, and the kernel of another."""
+    text = """
+actions: {a.b: {tier: 1}}
+rules: [{id: a, match: {topics: [a.b]}, decision: require_approval, when: "signals.confidence < 0.5"}]
+"""
+    policy = policy_of(text)
+    assert prove(policy).outcome is Outcome.PROVED
+    rule = policy.document.rules[0].model_copy(update={"when": "signals.confidence > 0.5"})
+    torn = replace(policy, document=policy.document.model_copy(update={"rules": (rule,)}))
+    with pytest.raises(Disagreement, match="'confidence'"):
+        prove(torn)
+
+
 def test_without_time_nothing_is_claimed() -> None:
     report = prove(allows("args.amount_usd <= 250"), left=lambda: 0.0)
     assert report.outcome is Outcome.UNDECIDED
@@ -452,6 +466,12 @@ def test_a_condition_that_nothing_can_meet_is_refused(condition: str, said: str)
         ("args.note.matches('(?i)^HIT$') && args.note == 'hit'", True),
         ("args.note > 'b' && args.note < 'c'", True),
         ("args.note > 'b' && args.note <= 'b'", False),
+        ("args.note >= 'b' && args.note <= 'b'", True),
+        ("args.order == 'm' && args.order < args.note && args.note < 'n'", True),
+        ("args.order == 'm' && args.order < args.note && args.note < 'b'", False),
+        ("args.note != args.order && args.note == 'a' && args.order == 'a'", False),
+        ("args.note != args.order && args.note in ['a', 'b'] && args.order.matches('^[ab]$')", True),
+        ("args.note != args.note || args.note < args.note", False),
         ("args.note == args.order && args.order == 'x1' && args.note != 'x1'", False),
         ("args.note == args.order && args.order.endsWith('7')", True),
         ("args.note in ['a', 'b'] && !(args.note in ['a', 'b', 'c'])", False),
@@ -471,6 +491,33 @@ def test_texts_are_found_where_there_are_any_and_ruled_out_where_there_are_none(
     assert found.outcome is (Outcome.REFUTED if runs else Outcome.PROVED)
     if runs:
         shown(found, policy)
+
+
+def test_what_contradicts_itself_is_ruled_out_and_nothing_more() -> None:
+    """A plain action has no retries, so first the texts are supposed equal, which they cannot be."""
+    policy = allows(
+        "(args.note == args.order || signals.retry_count > 1)"
+        " && args.note.startsWith('a') && args.order.startsWith('b')"
+    )
+    report = prove(policy, ["args.amount_usd > 5", "args.amount_usd > 6"])
+    for name in ("invariant:money", "never:args.amount_usd > 5", "never:args.amount_usd > 6"):
+        assert shown(result(report, name), policy)["signals"]["retry_count"] > 1
+    assert never(policy, "signals.retry_count < 2 && topic == 'shop.refund'").outcome is Outcome.PROVED
+
+
+@pytest.mark.parametrize(
+    "when",
+    [
+        "args.order.matches('^[ab]*a[ab]{15}$') && args.order.matches('^[ab]*b[ab]{15}$')",  # too many ways
+        "args.order.matches('(?i)^hit$') && args.order.startsWith('h')",  # a flag that is not translated
+    ],
+)
+def test_where_nobody_knows_whether_there_is_a_text_nothing_is_claimed(when: str) -> None:
+    found = only(prove(allows(when)), "invariant:money")
+    assert found.outcome is Outcome.UNDECIDED
+    assert found.reasons == (
+        "shop.refund: whether there is a text that answers as it would have to is not known",
+    )
 
 
 @pytest.mark.parametrize(
@@ -709,3 +756,22 @@ def test_a_language_too_large_to_walk_is_not_called_empty() -> None:
     )
     assert languages.shortest(languages.all_of(both, languages.literal("a"))) is None
     assert languages.shortest(both, 100_000) is UNKNOWN
+
+
+def test_a_field_behind_a_text_is_neither_there_nor_absent() -> None:
+    policy = parse(
+        {
+            "p.yaml": """
+interlock: 1
+actions: {a.send: {tier: 3, args: {body: {type: object}}}}
+rules:
+  - id: ok
+    match: {topics: [a.send]}
+    when: '!has(args.body.opts.force) || args.body.opts == "x"'
+    decision: allow
+"""
+        }
+    )
+    found = prove(policy, ["args.body.opts != 'x'"]).results[-1]
+    assert found.outcome is not Outcome.REFUTED, "opts is a text, so has(args.body.opts.force) is unknown"
+    assert prove(policy, ["!has(args.body.opts)"]).results[-1].outcome is Outcome.REFUTED

@@ -17,6 +17,7 @@ from typing import Any
 from interlock.authoring.encode_inputs import Element, Inputs
 from interlock.authoring.encode_logic import Whole
 from interlock.authoring.encode_values import Path, TextVariable, Variable, text_of_units
+from interlock.authoring.prove import Action
 from interlock.authoring.question import read_question
 from interlock.authoring.solver import Model
 from interlock.model.canonical import Json, plain
@@ -26,7 +27,6 @@ from interlock.policy.catalogue import ArgType
 from interlock.policy.closures import compile_expression
 from interlock.policy.rules import BASELINE
 
-Action = dict[str, Json]
 MAX_TRIES = 1_500
 """Lists that are tried for one counterexample."""
 _MAX_ELEMENTS = 2_000

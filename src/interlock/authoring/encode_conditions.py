@@ -117,7 +117,7 @@ class Conditions:
             case In():
                 return self._lookup(expr)
             case Has():
-                return known(self._present(expr.field))
+                return self._has(expr.field)
             case Text():
                 scalar = self._as(expr.of, "string")
                 if scalar is None:
@@ -368,6 +368,16 @@ class Conditions:
     def _as_flag(self, read: Field) -> Truth:
         scalar = self._as(read, "boolean")
         return UNKNOWN if scalar is None else known(_flag(scalar.value), scalar.given)
+
+    def _has(self, read: Field) -> Truth:
+        """Whether something is there; unknown where a text or a list stands in the way."""
+        present, path = self._present(read), self._path(read)
+        if path is None:
+            return known(present)
+        first = len(path) - len(read.path) + 1 if read.root in self.bound else 2
+        parents = [self.inputs.field(path[:length]) for length in range(first, len(path))]
+        readable = [either(no(parent.present), parent.is_("object")) for parent in parents]
+        return Truth(present, every([no(present), *readable]))
 
     def _present(self, read: Field) -> Term:
         path = self._path(read)

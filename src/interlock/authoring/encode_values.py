@@ -199,7 +199,6 @@ class Variable:
         shapes: what it may be, where it is anything; `optional`: whether it may be missing.
         grid: the numbers it may be. `infinite`: as a number that is missing it is larger than any.
         text, units, flag, length: what it is, as a text, a number, a boolean, and a list.
-        used: whether somebody asks for the number.
     """
 
     __slots__ = (

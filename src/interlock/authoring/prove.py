@@ -4,8 +4,8 @@
    the solver is told is what can happen, or more than that, never less.
 2. A claim is refuted by an action, and an action is shown only once the kernel itself has decided about it as
    the solver said. Where the two disagree one of them is wrong, and `Disagreement` says so.
-3. What was settled neither way is undecided, with the reason: time, or a question about the elements of a
-   list to which nobody found an answer.
+3. What was settled neither way is undecided, with the reason: time, or questions about lists or texts to
+   which nobody found an answer.
 4. To run without a person is a decision that permits, or a request that a lane approves when nobody
    answers.
 5. In observe mode nothing is enforced. Every claim but the one about kill switches fails then, those for
