@@ -483,20 +483,3 @@ def _running_loop() -> asyncio.AbstractEventLoop | None:
 def _answer_all(group: list[_Waiting[Any]]) -> None:
     for waiting in group:
         waiting.answer()
-
-
-def _configure(connection: Any, _record: Any) -> None:
-    """Durability and concurrency of one SQLite connection; we begin our own transactions."""
-    connection.isolation_level = None
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA synchronous=FULL")
-    cursor.execute("PRAGMA foreign_keys=ON")
-    cursor.execute("PRAGMA busy_timeout=30000")
-    cursor.execute("PRAGMA cache_size=-65536")
-    cursor.execute("PRAGMA wal_autocheckpoint=8000")
-    cursor.close()
-
-
-def _begin_read(connection: Connection) -> None:
-    connection.exec_driver_sql("BEGIN")

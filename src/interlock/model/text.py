@@ -19,9 +19,8 @@ _INVISIBLE = frozenset(
 )
 """Letters and marks that show nothing although their category does not say so; variation selectors among
 them, which can carry hidden text."""
-
-
 _UNSEEN = frozenset({"Cc", "Cf", "Co", "Cs", "Cn", "Zl", "Zp", "Zs"})
+"""Unicode categories of what nobody sees."""
 
 
 def visible(text: str, limit: int = 4_000) -> str:
@@ -35,16 +34,7 @@ def visible(text: str, limit: int = 4_000) -> str:
 def _letter(letter: str) -> str:
     if letter in _KEEP:
         return letter
-    if letter in _INVISIBLE or unicodedata.category(letter) in (
-        "Cc",
-        "Cf",
-        "Co",
-        "Cs",
-        "Cn",
-        "Zl",
-        "Zp",
-        "Zs",
-    ):
+    if letter in _INVISIBLE or unicodedata.category(letter) in _UNSEEN:
         return f"⟨U+{ord(letter):04X}⟩"
     return letter
 
