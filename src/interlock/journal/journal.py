@@ -325,14 +325,17 @@ class Journal:
             anything = anything or tx.wrote
         if not anything:
             return None
-        for table, first, contents in (
-            (tables.payloads, head.sealed, tx.payloads),
-            (tables.entries, head.size, tx.bodies),
-        ):
-            if contents:
-                start = self.start + first
-                rows = [(start + n, self.namespace, content) for n, content in enumerate(contents)]
-                self.database.add(cursor, table, rows)
+        if tx.payloads:
+            first = self.start + head.sealed
+            sealed = [(first + n, self.namespace, *payload) for n, payload in enumerate(tx.payloads)]
+            self.database.add(cursor, tables.payloads, sealed)
+        if tx.bodies:
+            first = self.start + head.size
+            self.database.add(
+                cursor,
+                tables.entries,
+                [(first + n, self.namespace, body) for n, body in enumerate(tx.bodies)],
+            )
         grown = frontier.appended([leaf_hash(body) for body in tx.bodies])
         after = Head(grown.size, grown.to_bytes(), head.sealed + len(tx.payloads), tx.now)
         _SET_HEAD.form(self.database.dialect).run(

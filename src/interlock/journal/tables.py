@@ -22,6 +22,7 @@ TEXT: TypeEngine[str] = Text().with_variant(Text(collation="C"), "postgresql")
 WAITING = "state IN ('held','allowed','approved')"
 READY = "state IN ('allowed','approved')"
 EXECUTING = "state = 'executing'"
+OPEN = "state = 'open'"
 
 
 def _text(name: str, *, null: bool = False, key: bool = False) -> Column[str]:
@@ -59,10 +60,12 @@ head = _table(
     _number("sealed"),
     _time("at"),
     _bytes("mac"),
+    Column("stopped", BigInteger, nullable=False, server_default="0"),
 )
 """A row for each namespace: where its entries and payloads start, the ledger's size and frontier, the number
 of payloads, and the time of the last transaction. `mac` covers namespace and start: it ties the database to
-the home whose keys it was begun with."""
+the home whose keys it was begun with. `stopped` is not 0 while the ledger is being recovered: nothing is
+written until a new epoch is opened."""
 
 SPAN = 1 << 44
 """How many rows of `entries` and `payloads` one namespace can have; its rows start at `number * SPAN`."""
@@ -77,8 +80,72 @@ def _appended(name: str, *items: Column[str] | Column[int] | Column[bytes]) -> T
 entries = _appended("entries", _bytes("body"))
 """The ledger's leaves: canonical bytes, verbatim; `seq` is the namespace's start plus the ledger index."""
 
-payloads = _appended("payloads", _bytes("sealed"))
-"""Everything that may be personal or secret, sealed by the vault under the row's own number (in `seq`)."""
+payloads = _appended("payloads", _bytes("sealed"), _text("subject", null=True))
+"""Everything that may be personal or secret, sealed under the row's own number (in `seq`) with the key of the
+subject it is about, or with the home's own where it is about nobody."""
+
+subjects = _table(
+    "subjects",
+    _text("id", key=True),
+    _bytes("wrapped"),
+    _time("added_at"),
+)
+"""The key that seals what is about one subject, wrapped by a key outside the database. `id` is a keyed hash
+of the subject's name. Deleting the row erases what it sealed."""
+
+published = _table(
+    "published",
+    _text("holder"),
+    _number("epoch"),
+    _time("until"),
+    _number("size"),
+    _text("checkpoint"),
+    _time("at"),
+)
+"""One row: which host publishes (`holder`, until when, and the fencing number of its lease) and the newest
+signed checkpoint. Nobody trusts it: the checkpoint carries a signature."""
+
+epochs = _table(
+    "epochs",
+    _number("number", key=True),
+    _text("origin"),
+    _number("kept"),
+    _time("opened_at"),
+    _bytes("mac"),
+)
+"""The ledger's epochs after the first: the log's name since, and how many entries came before."""
+
+recovery_votes = _table(
+    "recovery_votes",
+    _text("person", key=True),
+    _text("gap"),
+    _time("at"),
+    _bytes("mac"),
+)
+"""Who agreed to open a new epoch, over the digest of what they were told is lost."""
+
+permits = _table(
+    "permits",
+    _text("id", key=True),
+    _text("action_id"),
+    _number("revision"),
+    _text("executor"),
+    _text("state"),
+    _number("offline"),
+    _time("minted_at"),
+    _time("expires_at"),
+    _bytes("mac"),
+    Index("permits_of_action", "namespace", "action_id", "revision"),
+    Index(
+        "permits_open",
+        "namespace",
+        "expires_at",
+        sqlite_where=text(OPEN),
+        postgresql_where=text(OPEN),
+    ),
+)
+"""Permits: minted for one executor, `open` until redeemed, reported or lapsed. `offline` is 1 where the
+executor may run it without redeeming."""
 
 policies = _table("policies", _text("snapshot", key=True), _bytes("document"), _time("first_seen"))
 

@@ -50,7 +50,8 @@ class Tx:
         self.memo: dict[str, Any] = {}
         """What members of this batch read once and share; a writer of it drops its own item."""
         self.bodies: list[bytes] = []
-        self.payloads: list[bytes] = []
+        self.payloads: list[tuple[bytes, str | None]] = []
+        """Sealed content, and the subject it is about."""
 
     def one(self, statement: Prepared, **params: Any) -> Row | None:
         """The first row, or None."""
@@ -94,13 +95,13 @@ class Tx:
         """Store a payload; returns its number, which the row that owns it keeps."""
         self._writing()
         number = self._sealed + len(self.payloads)
-        self.payloads.append(self.vault.seal(_payload(self.namespace, number), content))
+        self.payloads.append((self.vault.seal(_payload(self.namespace, number), content), None))
         return number
 
     def unseal(self, number: int) -> bytes:
         """The payload of that number. Raises `Tampered` where it is missing or does not open."""
         if number >= self._sealed >= 0:
-            sealed = self.payloads[number - self._sealed]
+            sealed = self.payloads[number - self._sealed][0]
         else:
             found = self.one(_PAYLOAD, seq_=self._journal.start + number)
             if found is None:

@@ -51,6 +51,13 @@ class Kind(StrEnum):
     PERSON_REMOVED = "person.removed"
     LINK_ISSUED = "link.issued"
     LINK_REDEEMED = "link.redeemed"
+    PASSKEY_ADDED = "passkey.added"
+    PASSKEY_REVOKED = "passkey.revoked"
+    PERMIT_MINTED = "permit.minted"
+    SUBJECT_ERASED = "subject.erased"
+    LEDGER_KEY_ROTATED = "ledger.key_rotated"
+    LEDGER_EPOCH_OPENED = "ledger.epoch_opened"
+    LEDGER_PRUNED = "ledger.pruned"
 
 
 def entry(kind: Kind, *, at: int, namespace: str, **fields: Json) -> bytes:

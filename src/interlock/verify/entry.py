@@ -41,6 +41,13 @@ KINDS = frozenset(
         "person.removed",
         "link.issued",
         "link.redeemed",
+        "passkey.added",
+        "passkey.revoked",
+        "permit.minted",
+        "subject.erased",
+        "ledger.key_rotated",
+        "ledger.epoch_opened",
+        "ledger.pruned",
     }
 )
 _MAX_INT = 2**53 - 1
