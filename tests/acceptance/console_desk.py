@@ -2,7 +2,7 @@
 
 1. The server is the real command in a process of its own, on a free port, on a home of its own.
 2. The shop is a real HTTP server in this process. It writes down every request and answers as told.
-3. The policy is the support desk's, with two topics that it has no use for and a reviewer's screen does.
+3. The policy is the support desk's, with topics that it has no use for and a reviewer's screen does.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ SUPPORT = ROOT / "policies" / "demo-support" / "policy.yaml"
 SHOP_IN_POLICY = "http://127.0.0.1:8421"
 REFUND, EMAIL, DELETE = "support.refunds.create", "support.emails.send", "support.accounts.delete"
 UPDATE, CLOSE = "support.customers.update", "support.chats.close"
+STOP = "support.parcels.stop"
 HEIGHT = {1280: 900, 390: 844, 320: 640}
 """Of a window, by its width; in pixels."""
 
@@ -74,6 +75,13 @@ actions:
     args: {chat_id: string}
     summary: Close chat {args.chat_id}
     execute: {http: {method: POST, url: "SHOP/chats/close", auth: shop}}
+
+  support.parcels.stop:
+    tier: 3
+    risk_tags: [write]
+    args: {parcel: string}
+    summary: Stop parcel {args.parcel}
+    execute: {permitted: {executor: depot-host}}
 
 rules:
 
@@ -182,6 +190,10 @@ class Desk:
         """Put a policy in force that only watches."""
         policy = parse({"policy.yaml": "interlock: 1\nname: trying-out\nmode: observe\n"})
         self._home.gate.activate(policy, by="test", reason="test")
+
+    def erase(self, subject: str) -> None:
+        """Destroy what is recorded about somebody, from another process than the server's."""
+        self._home.eraser.erase(subject, by="test")
 
     def link(self, person: Person | None = None) -> str:
         """A new one-time link into the console."""

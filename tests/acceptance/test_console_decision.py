@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from console_desk import EMAIL, UPDATE, Desk, Visit, open_desk, until
+from console_desk import EMAIL, STOP, UPDATE, Desk, Visit, open_desk, until
 from playwright.sync_api import Locator, Page, expect
 
 MASS = {
@@ -135,6 +135,40 @@ def test_a_refusal_by_the_service_is_a_failure_and_silence_is_doubt_for_a_person
     expect(outcome(page, "Succeeded")).to_contain_text("It stands in the outbox.")
     expect(inbox.get_by_role("region", name=re.compile("In doubt"))).to_have_count(0)
     assert len([r for r in desk.shop.got("/emails") if "A-2203" in r["args"]["subject"]]) == 1
+
+
+def test_what_a_host_runs_is_never_said_not_to_have_run(desk: Desk, visit: Visit) -> None:
+    """The host may hold a permit to run it without asking, and this page would not know."""
+    page = visit(desk, f"/a/{desk.hold(STOP, {'parcel': 'P-2204'})}")
+    expect(page.locator("section.context")).to_contain_text("on depot-host, under a permit")
+    approve(page)
+    section = outcome(page, "Approved")
+    expect(section).to_contain_text("depot-host runs it under a permit, and has not reported a run.")
+    expect(section).not_to_contain_text("not run")
+    page.goto(f"/a/{page.locator('section.context code', has_text='act_').inner_text()}")
+    expect(page.locator("main")).to_contain_text("on depot-host, under a permit")
+    expect(outcome(page, "Approved")).to_contain_text("has not reported a run")
+
+
+def test_what_was_erased_keeps_its_place_and_leaves_every_open_page(desk: Desk, visit: Visit) -> None:
+    approval = desk.refund(
+        "A-2205", recipient="mona@example.com", principal="mona@example.com", reasoning="Mona asked twice."
+    )
+    decided = desk.decide(approval, "reject", reason_code="policy", note="Mona was told.")
+    page = visit(desk, f"/a/{approval}")
+    expect(page.locator("main")).to_contain_text("A-2205")
+    action = page.context.new_page()
+    action.goto(f"/a/{decided['action']['id']}")
+    expect(action.locator("main")).to_contain_text("A-2205")
+    desk.erase("mona@example.com")
+    for gone in (page, action):
+        expect(gone.get_by_role("heading", level=1)).to_have_text("Erased")
+        expect(gone.get_by_role("status").filter(has_text="Erased")).to_contain_text("destroyed on purpose")
+        expect(gone.locator("main")).not_to_contain_text(re.compile("A-2205|mona", re.IGNORECASE))
+        expect(outcome(gone, "Rejected")).to_contain_text("It was rejected and did not run.")
+    expect(page.locator(".impact, #the-change")).to_have_count(0)
+    page.goto("/?show=resolved")
+    expect(page.get_by_role("link", name="Erased", exact=True)).to_have_attribute("href", f"/a/{approval}")
 
 
 def test_rejecting_needs_a_reason_and_the_agent_learns_it(desk: Desk, visit: Visit) -> None:

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from house import BOTH, POLICY, REFUND, House, ManualClock, agent
-from interlock.gate import Answer, HumanDecision, ReasonCode
+from interlock.gate import Answer, HumanDecision, ReasonCode, Report
 from interlock.identity import Caller, KeyKind, Person, Role
-from interlock.model.actions import ExecutorKind
+from interlock.model.actions import ActionState, ExecutorKind
 from interlock.model.errors import (
     AlreadyDecided,
     Changed,
@@ -27,6 +27,7 @@ from interlock.model.errors import (
     NotClaimable,
     NotFound,
     SeparationOfDuties,
+    Unauthenticated,
 )
 
 DATABASES = BOTH
@@ -277,6 +278,39 @@ def test_an_editor_may_approve_an_amount_that_only_came_down(house: House) -> No
     house.answer(action, ann, Answer.EDIT, args={**REFUND, "amount_usd": "120.00"})
     house.answer(action, ann)
     assert house.state(action) == "approved"
+    edited, approved = decided(house)
+    assert "tightened" not in edited
+    assert approved["tightened"] is True  # without it, a verifier takes it for a self-approval
+
+
+def test_an_approval_by_somebody_who_edited_nothing_says_nothing_of_tightening(house: House) -> None:
+    ann, bob = house.person("Ann"), house.person("Bob")
+    action = house.held()
+    house.answer(action, ann, Answer.EDIT, args={**REFUND, "amount_usd": "120.00"})
+    house.answer(action, bob)
+    assert "tightened" not in decided(house)[-1]
+
+
+@pytest.mark.parametrize("what", ["decide", "revoke", "reconcile"])
+def test_somebody_who_was_removed_since_they_signed_in_does_nothing_any_more(house: House, what: str) -> None:
+    """Their caller was recognised a moment before they were removed, as in a request under way."""
+    ann, _ = house.person("Ann"), house.person("Bob")
+    action = house.held()
+    if what != "decide":
+        house.answer(action, ann)
+    if what == "reconcile":
+        claim = house.gate.claim(action, ExecutorKind.CALLER)
+        house.gate.settle(claim, Report(ActionState.IN_DOUBT, "It went away."))
+    before = house.state(action)
+    house.home.roster.remove("Ann", by="test")
+    attempts: dict[str, Callable[[], object]] = {
+        "decide": lambda: house.answer(action, ann),
+        "revoke": lambda: house.gate.revoke(action, ann.caller),
+        "reconcile": lambda: house.gate.reconcile(action, ann.caller, ActionState.FAILED, "I looked."),
+    }
+    with pytest.raises(Unauthenticated):
+        attempts[what]()
+    assert house.state(action) == before
 
 
 def test_two_edits_by_one_person_are_judged_by_what_the_agent_asked(house: House) -> None:

@@ -48,7 +48,7 @@ def test_a_transition_that_refuses_changes_nothing_and_its_neighbours_commit(hou
 
     def write_then_refuse(tx: Tx) -> None:
         tx.append(Kind.KEY_REVOKED, key="never", by="test")
-        tx.seal(b"never")
+        tx.seal(b"never", None)
         raise Conflict("no")
 
     def write_then_break(tx: Tx) -> None:

@@ -200,7 +200,7 @@ def test_a_transition_that_refuses_changes_nothing_and_its_neighbours_commit(mak
 
     def write_then_refuse(tx: Tx) -> None:
         tx.append(Kind.KEY_REVOKED, key="never", by="test")
-        tx.seal(b"never")
+        tx.seal(b"never", None)
         raise Conflict("no")
 
     def break_the_statement(tx: Tx) -> None:
@@ -448,10 +448,10 @@ def test_a_commit_that_writes_no_entry_is_settled_too(
     journal = make()
     Losing(journal, lambda: postgres.end_sessions(url), committed=committed)
     if committed:
-        assert journal.commit(lambda tx: tx.seal(b"x")) == 0
+        assert journal.commit(lambda tx: tx.seal(b"x", None)) == 0
     else:
         with pytest.raises(ConnectionLost):
-            journal.commit(lambda tx: tx.seal(b"x"))
+            journal.commit(lambda tx: tx.seal(b"x", None))
     assert postgres.run("SELECT count(*) FROM payloads", url=url) == [(int(committed),)]
 
 
@@ -560,7 +560,8 @@ def test_a_database_that_went_back_is_not_written_on(make: Make, postgres: Postg
     postgres.run("DELETE FROM entries WHERE seq = 1", url=url)
     with pytest.raises(RecoveryRequired):
         journal.commit(note("never"))
-    other.commit(note("another history"))
+    with pytest.raises(RecoveryRequired):
+        other.commit(note("another history"))
     with pytest.raises(RecoveryRequired):
         journal.commit(note("never"))
 

@@ -134,6 +134,70 @@ def test_arguments_that_are_accepted_now_are_looser_and_that_are_refused_now_str
     assert directions(diff(policy(POLICY.replace("order_id: string, ", "")), policy())) >= {"stricter"}
 
 
+HOST = """
+interlock: 1
+name: notes
+actions:
+  notes.add: {tier: 2, args: {text: string}, execute: {permitted: {executor: host}}}
+  notes.*: {tier: 2, execute: {permitted: {executor: host}}}
+  notes.read: {tier: 1, execute: {caller: {}}}
+"""
+OFFLINE = "{permitted: {executor: host, offline: true}}"
+
+
+def hosted(name: str, text: str = HOST) -> str:
+    """The policy with one of its entries offline."""
+    lines = text.splitlines(keepends=True)
+    [number] = [number for number, line in enumerate(lines) if line.startswith(f"  {name}:")]
+    lines[number] = lines[number].split("execute:")[0] + f"execute: {OFFLINE}}}\n"
+    return "".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("name", "new"),
+    [
+        ("notes.add", hosted("notes.add")),
+        ("notes.*", hosted("notes.*")),
+        ("notes.read", hosted("notes.read")),
+        ("bills.read", f"{HOST}  bills.read: {{tier: 1, execute: {OFFLINE}}}\n"),
+    ],
+)
+def test_what_may_run_offline_now_is_looser_whatever_the_answers_are(name: str, new: str) -> None:
+    found = diff(policy(HOST), policy(new))
+    assert found.loosens
+    assert not found.vouches
+    [topic] = found.offline
+    assert TopicPattern.parse(name).matches(topic)
+    assert [change.name for change in found.changes if change.loosens] == [name]
+    assert diff(policy(new), policy(HOST)).offline == ()
+
+
+def test_offline_that_was_taken_back_is_not_looser() -> None:
+    found = diff(policy(hosted("notes.add")), policy(HOST))
+    assert [change.name for change in found.changes] == ["notes.add"]
+    assert not found.loosens
+
+
+def test_an_entry_that_no_longer_stands_before_an_offline_pattern_is_looser() -> None:
+    old = hosted("notes.*")
+    new = "".join(line for line in old.splitlines(keepends=True) if "notes.add" not in line)
+    found = diff(policy(old), policy(new))
+    assert found.offline == ("notes.add",)
+    assert found.loosens
+
+
+def test_another_host_for_what_runs_offline_already_is_not_looser() -> None:
+    old = hosted("notes.add")
+    found = diff(policy(old), policy(old.replace("host, offline", "other, offline")))
+    assert found.changes
+    assert not found.loosens
+
+
+def test_a_setting_that_changed_beside_it_is_not_blamed_for_offline() -> None:
+    found = diff(policy(HOST), policy(hosted("notes.add") + "owners: [ops, finance]\n"))
+    assert [(c.name, c.loosens) for c in found.changes] == [("notes.add", True), ("owners", False)]
+
+
 def test_rules_are_compared_by_id_and_without_one_by_what_they_say() -> None:
     unnamed = POLICY.replace("id: huge, ", "").replace("id: often, ", "")
     assert changes(diff(policy(unnamed), policy(unnamed.replace("name: shop", "name: s")))) == [

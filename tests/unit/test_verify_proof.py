@@ -9,16 +9,15 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from exports import of, written
 from interlock.ledger import (
     Cosigner,
     Frontier,
-    Kind,
     Signer,
     TileWriter,
     checkpoint,
     consistency_path,
     consistency_text,
-    entry,
     inclusion_path,
     inclusion_text,
     leaf_hash,
@@ -35,7 +34,7 @@ def key(number: int) -> Ed25519PrivateKey:
 
 LOG, OTHER = Signer(ORIGIN, key(1)), Signer(ORIGIN, key(2))
 W1, W2, W3 = (Cosigner(f"w.example/{number}", key(10 + number)) for number in (1, 2, 3))
-ENTRIES = [entry(Kind.KEY_ADDED, at=number, namespace="default") for number in range(11)]
+ENTRIES = list(written([of("link.issued")] * 11))
 LEAVES = [leaf_hash(each) for each in ENTRIES]
 POLICY = f"""\
 log {LOG.vkey}
@@ -82,7 +81,7 @@ def test_an_entry_of_the_log_is_proved_to_whoever_has_the_key() -> None:
     assert found.ok, told(found)
     assert (found.index, found.size, found.origin, found.old) == (3, 11, ORIGIN, None)
     assert found.entry is not None
-    assert (found.entry["kind"], found.entry["at"]) == ("key.added", 3)
+    assert (found.entry["kind"], found.entry["at"]) == ("link.issued", 3)
 
 
 def test_without_a_key_nothing_is_proved() -> None:

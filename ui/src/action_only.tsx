@@ -6,11 +6,12 @@ import type { Refusal } from "./api";
 import { contentChanged } from "./keys";
 import { onNews } from "./live";
 import { Onward, Outcome } from "./outcome";
-import { Trouble } from "./parts";
+import { Erased, Trouble } from "./parts";
 import { Pair } from "./reasons";
 import { Link } from "./route";
 import { Plain } from "./text";
 import type { Action } from "./wire";
+import { runsWords } from "./words";
 
 export function ActionOnly({ id }: { id: string }) {
   const [action, setAction] = useState<Action | null>(null);
@@ -34,7 +35,7 @@ export function ActionOnly({ id }: { id: string }) {
       requestAnimationFrame(() => heading.current?.focus({ preventScroll: true }));
     });
     return onNews((entry) => {
-      if (!entry || entry.action === id) void load();
+      if (!entry || entry.action === id || entry.kind === "subject.erased") void load();
     });
   }, []);
 
@@ -54,6 +55,7 @@ export function ActionOnly({ id }: { id: string }) {
               <Plain text={action.title} />
             </h1>
           </header>
+          {action.erased ? <Erased /> : null}
           <Outcome action={action} state={action.state} onSettled={() => void load()} />
           <dl class="pairs">
             {action.user_message ? <Pair name="Agent was told">{action.user_message}</Pair> : null}
@@ -64,7 +66,7 @@ export function ActionOnly({ id }: { id: string }) {
               <code>{action.topic}</code>
             </Pair>
             <Pair name="Revision">{action.revision}</Pair>
-            <Pair name="Runs">{action.executor === "http" ? "from Interlock" : "in the agent's own process"}</Pair>
+            <Pair name="Runs">{runsWords(action)}</Pair>
             <Pair name="Action">
               <code>{action.id}</code>
             </Pair>

@@ -10,7 +10,7 @@
  */
 
 import { signal } from "@preact/signals";
-import type { Action, ApprovalPage, DecisionBody, Detail, Me, Page, ProblemDocument } from "./wire";
+import type { Action, ApprovalPage, DecisionBody, Detail, Me, Page, ProblemDocument, Recovery } from "./wire";
 
 /** What to add to this machine's clock to get the server's, in milliseconds. */
 export const clockSkewMs = signal(0);
@@ -20,6 +20,13 @@ let onSignedOut: () => void = () => undefined;
 /** Called once at start: what happens when the server no longer knows this session. */
 export function whenSignedOut(react: () => void): void {
   onSignedOut = react;
+}
+
+let onStopped: () => void = () => undefined;
+
+/** Called once at start: what happens when a change is refused because the record has to be recovered first. */
+export function whenStopped(react: () => void): void {
+  onStopped = react;
 }
 
 export class Refusal extends Error {
@@ -95,11 +102,13 @@ async function call<T>(method: "GET" | "POST", path: string, body?: unknown): Pr
   if (response.ok) return value as T;
   if (response.status === 401) onSignedOut();
   const problem = value as ProblemDocument | null;
-  throw new Refusal(problem?.detail ?? problem?.title ?? `The server answered ${response.status}.`, {
+  const refused = new Refusal(problem?.detail ?? problem?.title ?? `The server answered ${response.status}.`, {
     status: response.status,
     fix: problem?.fix ?? "",
     ...(problem?.type ? { document: problem } : {}),
   });
+  if (refused.slug === "recovery-required") onStopped();
+  throw refused;
 }
 
 const id = encodeURIComponent;
@@ -121,6 +130,7 @@ export const api = {
   inDoubt: () => call<Page<Action>>("GET", "/v1/actions?state=in_doubt"),
   reconcile: (action: string, outcome: "succeeded" | "failed", note: string) =>
     call<unknown>("POST", `/v1/actions/${id(action)}/reconcile`, { outcome, note }),
+  recovery: () => call<Recovery>("GET", "/v1/recovery"),
 };
 
 /** A thrown value as a `Refusal`; anything else is a fault of ours and is thrown on. */

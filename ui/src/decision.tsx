@@ -24,7 +24,7 @@ import { Impact } from "./impact";
 import { contentChanged, useKeys } from "./keys";
 import { onNews } from "./live";
 import { Onward, Outcome, ending } from "./outcome";
-import { Banner, Trouble, announce } from "./parts";
+import { Banner, Erased, Trouble, announce } from "./parts";
 import { settledHere } from "./queue";
 import { AgentWords, Context, Why } from "./reasons";
 import { Reject } from "./reject";
@@ -115,7 +115,8 @@ function Request({ id }: { id: string }) {
       const before = current.current;
       if (!before && !entry) void load();
       else if (!before || sending.current) stirred.current = true;
-      else if (!entry || entry.approval === id || entry.action === before.action_id) follow();
+      else if (!entry || entry.kind === "subject.erased") follow();
+      else if (entry.approval === id || entry.action === before.action_id) follow();
     });
   }, []);
 
@@ -247,23 +248,10 @@ function Request({ id }: { id: string }) {
           <Onward newer={shown.superseded_by} next={onward.current ?? shown.position?.next ?? null} />
         </>
       )}
-      <Impact detail={shown} />
+      {shown.erased ? <Erased /> : <Impact detail={shown} />}
       <div class="columns">
         <div class="column">
-          <section aria-labelledby="the-change">
-            <h2 id="the-change" tabIndex={-1}>
-              {!shown.changes.some((change) => change.before !== undefined)
-                ? "What it would do"
-                : shown.supersedes && shown.revision > 1
-                  ? `The change from revision ${shown.revision - 1}`
-                  : "The change"}
-            </h2>
-            <Changes changes={shown.changes} id="change-caption" />
-            <details class="payload">
-              <summary>Raw arguments</summary>
-              <Raw value={shown.args} label="Raw arguments" />
-            </details>
-          </section>
+          {shown.erased ? null : <TheChange shown={shown} />}
           <AgentWords detail={shown} />
         </div>
         <div class="column side">
@@ -303,6 +291,25 @@ function Request({ id }: { id: string }) {
         onEdit={(args, note) => void send({ decision: "edit", args, ...(note ? { note } : {}) })}
       />
     </main>
+  );
+}
+
+function TheChange({ shown }: { shown: Detail }) {
+  return (
+    <section aria-labelledby="the-change">
+      <h2 id="the-change" tabIndex={-1}>
+        {!shown.changes.some((change) => change.before !== undefined)
+          ? "What it would do"
+          : shown.supersedes && shown.revision > 1
+            ? `The change from revision ${shown.revision - 1}`
+            : "The change"}
+      </h2>
+      <Changes changes={shown.changes} id="change-caption" />
+      <details class="payload">
+        <summary>Raw arguments</summary>
+        <Raw value={shown.args} label="Raw arguments" />
+      </details>
+    </section>
   );
 }
 

@@ -16,7 +16,7 @@ import { fresh, held, inDoubt, left, more, queueTrouble, selected, showAll, show
 import { Link, go } from "./route";
 import { Plain } from "./text";
 import type { ApprovalPage, Item } from "./wire";
-import { RESOLVED_STATES, count, meaning, moneyWords, reach, reasonWords, stateWords } from "./words";
+import { RESOLVED_STATES, count, moneyWords, reach, reasonWords, requestMeaning, stateWords } from "./words";
 
 export function Inbox({ show }: { show: "held" | "resolved" }) {
   useEffect(() => {
@@ -196,7 +196,7 @@ function InDoubt() {
         <StateShape state="in_doubt" />
         In doubt: {count(inDoubt.value.length, "action", "actions")} to settle
       </h2>
-      <p>Started, and nobody knows yet with what effect. Nothing is repeated until a person has looked.</p>
+      <p>They ran, or may have, and nobody knows yet with what effect. Nothing is repeated until a person has looked.</p>
       <ul>
         {inDoubt.value.map((action) => (
           <li key={action.id}>
@@ -292,7 +292,7 @@ function ResolvedRow({ item }: { item: Item }) {
           </span>
         ) : null}
         {decided?.reason_code ? <span>{reasonWords(decided.reason_code)}</span> : null}
-        {decided ? null : <span>{meaning(item.state)}</span>}
+        {decided && item.state !== "in_doubt" ? null : <span>{requestMeaning(item.state)}</span>}
       </p>
       <p class="meta">
         <span>

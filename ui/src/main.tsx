@@ -7,9 +7,11 @@ import { Inbox } from "./inbox";
 import { Help, helpOpen } from "./keys";
 import { isLive, liveWords } from "./live";
 import { Banner, Spoken, Trouble } from "./parts";
+import { recovery } from "./recovery";
 import { Link, route } from "./route";
 import { me, restoreSession, sessionTrouble, signOut } from "./session";
 import { SignIn, SignedOut } from "./sign_in";
+import { Plain } from "./text";
 import { shortHash } from "./words";
 
 function Wordmark() {
@@ -115,12 +117,24 @@ function Observing() {
   );
 }
 
+function Recovering({ why }: { why: string | undefined }) {
+  return (
+    <Banner title="Nothing runs: part of the record is missing" tone="alarm">
+      <p>
+        {why ? <Plain text={why} /> : null} Everything can be read, and every change is refused, until people have agreed
+        to go on without what is lost: <code>interlock ledger recover</code>
+      </p>
+    </Banner>
+  );
+}
+
 function Console() {
   return (
     <>
       <Header />
       {me.value && sessionTrouble.value ? <Trouble refused={sessionTrouble.value} /> : null}
       {me.value?.policy?.mode === "observe" ? <Observing /> : null}
+      {me.value && recovery.value?.required ? <Recovering why={recovery.value.why} /> : null}
       <Page />
       <Footer />
       <Help />

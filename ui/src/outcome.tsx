@@ -1,8 +1,8 @@
 /**
  * What became of it.
  *
- * In doubt is its own answer, never dressed as a failure: the action started, and only a person who looks in
- * the system it acted on can say whether it took effect.
+ * In doubt is its own answer, never dressed as a failure: the action started, or may have, and only a person who
+ * looks in the system it acted on can say whether it took effect.
  */
 
 import { useId, useState } from "preact/hooks";
@@ -14,11 +14,13 @@ import { Sheet, StateShape, Trouble } from "./parts";
 import { Link } from "./route";
 import { Plain, Raw } from "./text";
 import type { Action, Detail } from "./wire";
-import { answerWords, meaning, reasonWords, stateWords } from "./words";
+import { answerWords, reasonWords, standing, stateWords } from "./words";
 
 /** The state to speak of: the action's once it went past the decision, else the request's. */
 export function ending(detail: Detail): string {
   const { action } = detail;
+  // A recovery puts the request and its action in doubt together; settling it is the action's business alone.
+  if (detail.state === "in_doubt") return action.revision === detail.revision ? action.state : detail.state;
   const ran = ["executing", "succeeded", "failed", "in_doubt"].includes(action.state);
   return detail.state === "approved" && (ran || action.state !== "held") ? action.state : detail.state;
 }
@@ -34,17 +36,13 @@ interface OutcomeProps {
 
 export function Outcome({ action, state, revision, decided, onSettled }: OutcomeProps) {
   const its = revision === undefined || revision === action.revision;
-  const waits = state === "approved" && action.executor === "caller";
   return (
     <section class={`outcome state-${state}`} aria-labelledby="outcome">
       <h2 id="outcome" tabIndex={-1}>
         <StateShape state={state} />
         {stateWords(state)}
       </h2>
-      <p>
-        {meaning(state)}
-        {waits ? " The agent's own process runs it when it asks again." : ""}
-      </p>
+      <p>{standing(action, state)}</p>
       {decided ? (
         <p class="meta">
           {answerWords(decided.decision)}
@@ -118,6 +116,9 @@ function Reconcile({ action, onSettled }: { action: Action; onSettled: () => voi
       <p>
         Look in the system it acted on, then say what you found. It is never repeated by itself: your answer only
         records what happened.
+        {action.executor === "permitted" && action.executor_name
+          ? ` It was for ${action.executor_name} to run it: look there as well.`
+          : ""}
       </p>
       <div class="buttons start">
         <button type="button" onClick={() => setAsking("succeeded")}>

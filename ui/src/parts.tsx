@@ -111,6 +111,18 @@ export function Banner({ title, tone = "note", children }: BannerProps) {
   );
 }
 
+/** In place of what somebody had destroyed: what it was, and what is left of it. */
+export function Erased() {
+  return (
+    <Banner title="Erased">
+      <p>
+        What was proposed, its result and what people wrote about it were destroyed on purpose. What is left is below:
+        states, times, the rule, and the hashes in the ledger.
+      </p>
+    </Banner>
+  );
+}
+
 /** What was refused or not reached, and what to do. */
 export function Trouble({ refused, retry }: { refused: Refusal; retry?: (() => void) | undefined }) {
   const title = refused.unreached ? "The server cannot be reached" : (refused.document?.title ?? "That did not work");

@@ -140,6 +140,7 @@ const ENDS: Record<string, string> = {
   "action.withdrawn": "Withdrawn by the agent",
   "action.revoked": "Revoked elsewhere",
   "action.stale": "Held anew, the policy changed",
+  "action.in_doubt": "In doubt, part of the record was lost",
 };
 
 /** What ended a request, by the entry that says so: an answer names the request, an end may name the action only. */

@@ -6,7 +6,7 @@ import { Copyable } from "./parts";
 import { Link } from "./route";
 import { Plain } from "./text";
 import type { Detail } from "./wire";
-import { handoffWords, shortHash, triggerWords } from "./words";
+import { handoffWords, runsWords, shortHash, triggerWords } from "./words";
 
 export function Why({ detail }: { detail: Detail }) {
   const { why } = detail;
@@ -82,7 +82,9 @@ export function Context({ detail }: { detail: Detail }) {
         <Pair name="Agent">
           <Plain text={context.agent} />
         </Pair>
-        <Pair name="On behalf of">{context.principal ? <Plain text={context.principal} /> : <i class="none">not said</i>}</Pair>
+        <Pair name="On behalf of">
+          {context.principal ? <Plain text={context.principal} /> : <i class="none">{detail.erased ? "erased" : "not said"}</i>}
+        </Pair>
         <Pair name="Topic">
           <code>{detail.topic}</code>
         </Pair>
@@ -90,8 +92,9 @@ export function Context({ detail }: { detail: Detail }) {
           <When at={detail.requested_at} />
         </Pair>
         <Pair name="Session">
-          {context.session ? <Copyable text={context.session} what="session id" /> : <i class="none">none</i>}
+          {context.session ? <Copyable text={context.session} what="session id" /> : <i class="none">{detail.erased ? "erased" : "none"}</i>}
         </Pair>
+        <Pair name="Runs">{runsWords(detail.action)}</Pair>
         {context.parent_action ? (
           <Pair name="Follows from">
             <Link to={`/a/${context.parent_action}`}>

@@ -14,10 +14,12 @@ export type ApprovalState =
   | "withdrawn"
   | "stale"
   | "revoked"
+  /** A new epoch of the ledger was opened while the request was open: what it is about may have run. */
+  | "in_doubt"
   /** The record does not carry the server's mark: it is listed so that somebody looks, and nothing can be done. */
   | "tampered";
 
-export type ActionState = ApprovalState | "denied" | "allowed" | "executing" | "succeeded" | "failed" | "in_doubt";
+export type ActionState = ApprovalState | "denied" | "allowed" | "executing" | "succeeded" | "failed";
 
 export interface Me {
   person: { id: string; name: string; roles: string[] };
@@ -96,7 +98,11 @@ export interface Action {
   agent: string;
   title: string;
   tier: 1 | 2 | 3 | 4 | null;
-  executor: "http" | "caller";
+  /** Whether what was proposed was destroyed on purpose: then the title says so and nothing else of it is left. */
+  erased: boolean;
+  executor: "http" | "caller" | "permitted";
+  /** The host that redeems a permit to run it; null for every other executor, and where it was erased. */
+  executor_name: string | null;
   /** The latest request about it, where it needed one. */
   approval: { id: string } | null;
   outcome: { state: string; at: string; note: string | null } | null;
@@ -105,6 +111,8 @@ export interface Action {
 }
 
 export interface Detail extends Item {
+  /** As of an action; arguments, changes, money and words are empty then. */
+  erased: boolean;
   review_hash: string;
   worst_case: string | null;
   why: {
@@ -156,6 +164,13 @@ export interface Entry {
   approval: string | null;
   state: string | null;
   at: string;
+}
+
+/** Whether the server waits for people to agree to what its database lost. Nothing can be changed until then. */
+export interface Recovery {
+  required: boolean;
+  /** One sentence, where it is required. */
+  why?: string;
 }
 
 /** RFC 9457, with the members Interlock adds. */

@@ -1,6 +1,6 @@
 /** What states, reasons and amounts are called on screen. One word for one thing, everywhere. */
 
-import type { ActionState, ApprovalState, Item, Money } from "./wire";
+import type { Action, ActionState, ApprovalState, Item, Money } from "./wire";
 
 export const REASONS: readonly (readonly [code: string, words: string])[] = [
   ["wrong_target", "Wrong target: not this customer, account or system"],
@@ -32,6 +32,7 @@ export const RESOLVED_STATES: readonly Exclude<ApprovalState, "held" | "tampered
   "withdrawn",
   "revoked",
   "stale",
+  "in_doubt",
 ];
 
 const STATE_WORDS: Record<ActionState, string> = {
@@ -77,6 +78,40 @@ const MEANING: Record<ActionState, string> = {
 
 export function meaning(state: string): string {
   return (MEANING as Record<string, string>)[state] ?? `Its state is ${state}.`;
+}
+
+/** Of a request in a list, which does not know what became of its action later. */
+export function requestMeaning(state: string): string {
+  return state === "in_doubt" ? "Part of the record was lost while it was open. It may have run." : meaning(state);
+}
+
+const RUNS: Record<Action["executor"], string> = {
+  http: "from Interlock",
+  caller: "in the agent's own process",
+  permitted: "on another host, under a permit",
+};
+
+/** Where it runs. */
+export function runsWords({ executor, executor_name }: Pick<Action, "executor" | "executor_name">): string {
+  if (executor === "permitted" && executor_name) return `on ${executor_name}, under a permit`;
+  return (RUNS as Record<string, string>)[executor] ?? executor;
+}
+
+/**
+ * What has become of it, one or two sentences: the meaning of its state, and who runs it where that is still to come.
+ * A host may hold a permit to run it without asking, so "it has not run" is never said of what a host runs.
+ */
+export function standing(action: Pick<Action, "executor" | "executor_name">, state: string): string {
+  const open = state === "approved" || state === "allowed";
+  if (open && action.executor === "permitted") {
+    const host = action.executor_name ?? "Another host";
+    const by = state === "approved" ? "Approved." : meaning(state);
+    return `${by} ${host} runs it under a permit, and has not reported a run.`;
+  }
+  if (state === "approved" && action.executor === "caller") {
+    return `${meaning(state)} The agent's own process runs it when it asks again.`;
+  }
+  return meaning(state);
 }
 
 const TRIGGERS: Record<string, string> = {

@@ -9,7 +9,9 @@
    action shows is not seen.
 4. What changed and was never put to the test by a tried action is named (`exercised`): there, that nothing
    looser was found means nothing.
-5. Only topics are asked about that something changed speaks of.
+5. A topic that may run offline now and could not before is looser whatever the answers are: such a run
+   cannot be stopped (`Diff.offline`).
+6. Only topics are asked about that something changed speaks of.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from interlock.model.canonical import Json, canonical
 from interlock.model.errors import InvalidInput
 from interlock.model.topics import TopicPattern
 from interlock.model.verdicts import Decision, Verdict
-from interlock.policy import Policy
+from interlock.policy import PermittedExecute, Policy
 
 BUDGET = 20_000
 MOST, LEAST = 2_000, 64
@@ -54,7 +56,7 @@ class Change:
     Attributes:
         what: ``rule``, ``action``, ``lane``, ``fact``, ``level``, ``workflow`` or ``setting``.
         keys: of a changed part, each key that differs with its value before and after; None is not there.
-        loosens: whether an answer that became looser rests on it.
+        loosens: whether something that became looser rests on it.
     """
 
     kind: Literal["added", "removed", "changed"]
@@ -106,6 +108,7 @@ class Diff:
     Attributes:
         tried: actions that both policies were asked about; complete: whether those were all combinations.
         untried: what changed and no tried action has put to the test, a clause each.
+        offline: topics among the tried that may run under an offline permit now, and could not before.
     """
 
     changes: tuple[Change, ...]
@@ -113,10 +116,11 @@ class Diff:
     tried: int
     complete: bool
     untried: tuple[str, ...] = ()
+    offline: tuple[str, ...] = ()
 
     @property
     def loosens(self) -> bool:
-        return any(witness.direction == "looser" for witness in self.witnesses)
+        return bool(self.offline) or any(witness.direction == "looser" for witness in self.witnesses)
 
     @property
     def vouches(self) -> bool:
@@ -140,7 +144,8 @@ def diff(old: Policy, new: Policy, *, budget: int = BUDGET) -> Diff:
     topics = [topic for topic in every if _touched(topic, sides, changes)]
     limit = max(LEAST, min(MOST, budget // max(1, len(topics))))
     aims = _aims(changes, *sides)
-    tried, blamed = 0, set[tuple[str, str]]()
+    offline = tuple(topic for topic in topics if _offline(new, topic) and not _offline(old, topic))
+    tried, blamed = 0, {("offline", topic) for topic in offline}
     for topic in topics:
         asked = [
             (policy, [aim for aim in wanted if aim.about(topic)])
@@ -174,7 +179,15 @@ def diff(old: Policy, new: Policy, *, budget: int = BUDGET) -> Diff:
         tried,
         complete,
         tuple(missed),
+        offline,
     )
+
+
+def _offline(policy: Policy, topic: str) -> bool:
+    """Whether an action of this topic may run under a permit that nobody redeems."""
+    entry = policy.entry(topic)
+    execute = None if entry is None else entry.execute
+    return isinstance(execute, PermittedExecute) and execute.offline
 
 
 def _answer(policy: Policy, action: Mapping[str, Any], aims: Iterable[Aim]) -> Answer:
@@ -338,10 +351,10 @@ def _touched(topic: str, sides: tuple[_Side, _Side], changes: Iterable[Change]) 
 
 
 def _loosens(change: Change, blamed: set[tuple[str, str]]) -> bool:
-    """Whether a looser answer can rest on a change: on a rule that counted, on the topic's entry."""
+    """Whether something looser can rest on a change: on a rule that counted, on the topic's entry."""
     if change.what == "rule":
         return ("rule", change.name) in blamed
     if change.what == "action":
         pattern = TopicPattern.parse(change.name)
-        return any(what == "topic" and pattern.matches(name) for what, name in blamed)
-    return bool(blamed) and _everywhere(change)
+        return any(what in ("topic", "offline") and pattern.matches(name) for what, name in blamed)
+    return _everywhere(change) and any(what != "offline" for what, _ in blamed)

@@ -45,8 +45,11 @@ def readable(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def opened(path: Path, *, create: bool = False) -> Iterator[Home]:
+def opened(path: Path, *, create: bool = False, recovering: bool = False) -> Iterator[Home]:
     """An open home, closed at the end.
+
+    Args:
+        recovering: open it also where its ledger has to be recovered.
 
     Raises:
         HomeUnusable: (or a subclass) there is none, and `create` is false; or it cannot be used.
@@ -56,7 +59,7 @@ def opened(path: Path, *, create: bool = False) -> Iterator[Home]:
     if not create:
         require(path)
     with readable(path):
-        home = Home.open(path, by=here())
+        home = Home.open(path, by=here(), recovering=recovering)
         try:
             yield home
         finally:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from interlock.cli import installation, report
+from interlock.cli import installation, permits, report
 from interlock.cli.options import HOME, AsJson, HomeDir
 from interlock.cli.remote import DEFAULT_URL
 from interlock.cli.report import Line, Misuse
@@ -28,6 +28,10 @@ app = typer.Typer(
     epilog="Example: interlock keys list",
 )
 
+app.command("rotate-permit-key", epilog="Example: interlock keys rotate-permit-key")(
+    permits.rotate_permit_key
+)
+
 
 @app.command(
     "add",
@@ -36,7 +40,10 @@ app = typer.Typer(
 def add(
     kind: Annotated[str, typer.Option("--kind", metavar="KIND", help="agent, adapter, executor or person.")],
     name: Annotated[
-        str, typer.Option("--name", metavar="NAME", help="The agent's name; of a person's key, a label.")
+        str,
+        typer.Option(
+            "--name", metavar="NAME", help="The agent's or executor's name; of a person's key, a label."
+        ),
     ],
     topics: Annotated[
         list[str] | None,

@@ -86,7 +86,7 @@ def prove(
 
 def _inclusion(opened: Home, index: int) -> tuple[str, int]:
     """A tlog-proof and the size of its checkpoint."""
-    from interlock.ledger import inclusion_path, inclusion_text, leaf_hash, subtrees
+    from interlock.ledger import inclusion_path, inclusion_text, subtrees
     from interlock.verify import verify_proof as check
 
     note = opened.witnesses.checkpoint()
@@ -95,8 +95,12 @@ def _inclusion(opened: Home, index: int) -> tuple[str, int]:
     size = _size(note)
     if index >= size:
         raise NotFound(f"The log has {size} entries, and so none of number {index}.", fix="Count from 0.")
-    leaves = (leaf_hash(body) for body in opened.journal.entries(0, size))
-    proof = subtrees(inclusion_path(index, size), leaves)
+    first = opened.publisher.first
+    if index < first:
+        raise NotFound(
+            f"Entry {index} was pruned, as all before {first}.", fix="Prove it from an export that has it."
+        )
+    proof = subtrees(inclusion_path(index, size), opened.publisher.leaves(0, size))
     text = inclusion_text(index, proof, note, extra=next(opened.journal.entries(index, index + 1)))
     found = check(text.encode(), vkey=opened.publisher.vkey)
     if not found.ok:
@@ -107,13 +111,13 @@ def _inclusion(opened: Home, index: int) -> tuple[str, int]:
 
 
 def _consistency(opened: Home, old: int, size: int) -> str:
-    from interlock.ledger import consistency_path, consistency_text, leaf_hash, subtrees
+    from interlock.ledger import consistency_path, consistency_text, subtrees
 
     if not 0 <= old <= size:
         raise InvalidInput(f"a log of {size} entries never had {old}", path="--consistency")
     published = opened.witnesses.checkpoint()
     note = published if _size(published) == size else opened.publisher.checkpoint_at(size)
-    leaves = (leaf_hash(body) for body in opened.journal.entries(0, size))
+    leaves = opened.publisher.leaves(0, size)
     return consistency_text(old, subtrees(consistency_path(old, size), leaves), note)
 
 
@@ -252,7 +256,7 @@ def trusted_key(vkey: str | None, home: Path | None) -> str | None:
 
     installation.require(home)
     with installation.readable(home):
-        return Keystore.open(home, fresh=False).signer.vkey
+        return Keystore.open(home, fresh=False).vkey
 
 
 def key(text: str, option: str = "--vkey") -> str:

@@ -63,6 +63,12 @@ def serve(
         str | None,
         typer.Option("--public-url", metavar="URL", help="How browsers reach this server, behind a proxy."),
     ] = None,
+    public_ledger: Annotated[
+        bool,
+        typer.Option(
+            "--public-ledger", help="Show the ledger's entries and policies to everybody, not only to people."
+        ),
+    ] = False,
     activate: Annotated[
         bool, typer.Option("--activate", help="Put this policy in force where another one is; recorded.")
     ] = False,
@@ -105,6 +111,10 @@ def serve(
     watch = _watch(policy, host, public_url) if dev else None
 
     def ready(opened: Home, url: str) -> None:
+        if opened.recovery.required is not None:
+            document, lines = _stopped(opened, url)
+            report.answer(document, lines, as_json=as_json)
+            return
         document = _introduce(opened, url)
         lines = [*warnings(opened.gate.policy), *_words(document)]
         report.answer(document, lines, as_json=as_json)
@@ -120,6 +130,7 @@ def serve(
                 host=host,
                 port=port,
                 public_url=public_url,
+                public_ledger=public_ledger,
                 activate=activate or dev,
                 database=database,
                 on_ready=ready,
@@ -162,6 +173,19 @@ def _introduce(home: Home, url: str) -> dict[str, Any]:
             "warnings": list(policy.warnings),
         },
     }
+
+
+def _stopped(home: Home, url: str) -> tuple[dict[str, Any], list[Line]]:
+    """What to tell where the ledger has to be recovered before anything is written."""
+    why = home.recovery.required
+    assert why is not None
+    document = {"url": url, "home": str(home.path), "pid": os.getpid(), "recovery": why.problem()}
+    lines: list[Line] = [
+        (f"Interlock listens on {url}, in recovery: nothing is written and nothing runs.", "bold red"),
+        why.detail,
+        why.fix,
+    ]
+    return document, lines
 
 
 def _words(document: dict[str, Any]) -> list[Line]:

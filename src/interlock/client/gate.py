@@ -244,6 +244,11 @@ class Gate:
             if view["executor"] == ExecutorKind.HTTP:
                 self._backend.dispatch(action_id)
                 return (_result(self.action(action_id)),)
+            if view["executor"] == ExecutorKind.PERMITTED:
+                raise NotClaimable(
+                    f"{view['executor_name']} runs {view['topic']}, under a permit that only a server makes.",
+                    fix="Run `interlock serve` on this home and ask it: POST /v1/actions/{id}/permit.",
+                )
             guarded = self._guarded.get(view["topic"])
             if guarded is None:
                 raise NotClaimable(

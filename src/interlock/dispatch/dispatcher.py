@@ -119,7 +119,9 @@ class Dispatcher:
             await _pause(stop, POLL_SEC)
 
     async def _ready(self, limit: int) -> list[str]:
-        """What may run; nothing while the database is away."""
+        """What may run; nothing while the database is away or stopped."""
+        if self._gate.journal.halted is not None:
+            return []
         try:
             return await asyncio.to_thread(self._gate.ready, limit)
         except ConnectionLost as error:
@@ -129,8 +131,9 @@ class Dispatcher:
     async def _sweep_loop(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
             try:
-                await asyncio.to_thread(self._gate.sweep)
-                await asyncio.to_thread(self._gate.redecide_open)
+                if self._gate.journal.halted is None:
+                    await asyncio.to_thread(self._gate.sweep)
+                    await asyncio.to_thread(self._gate.redecide_open)
             except InterlockError as error:
                 _log.error("sweep: %s", error)
             await _pause(stop, SWEEP_SEC)

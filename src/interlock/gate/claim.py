@@ -36,8 +36,10 @@ from interlock.journal import tables as t
 from interlock.ledger import Kind
 from interlock.model.actions import ActionState, ExecutorKind
 from interlock.model.binding import Binding
+from interlock.model.canonical import Json
 from interlock.model.errors import (
     ConstraintUnenforceable,
+    Expired,
     InDoubt,
     InterlockError,
     NotClaimable,
@@ -101,9 +103,26 @@ def check_constraints(row: ActionRow, verdict: Verdict, enforces: Enforces) -> N
 
 
 def begin(
-    tx: Tx, row: ActionRow, sealed: Sealed, verdict: Verdict, *, holder: str, approval: ApprovalRow | None
+    tx: Tx,
+    row: ActionRow,
+    sealed: Sealed,
+    verdict: Verdict,
+    *,
+    holder: str,
+    approval: ApprovalRow | None,
+    **under: Json,
 ) -> tuple[ActionRow, Claim]:
     """The row after a claim, and the claim; appends the entry. The caller has checked, and writes the row."""
+    started = start(tx, row, holder=holder, approval=approval, **under)
+    return started, claim_of(started, sealed, verdict)
+
+
+def start(tx: Tx, row: ActionRow, *, holder: str, approval: ApprovalRow | None, **under: Json) -> ActionRow:
+    """The row after a claim, which the caller writes; appends the entry.
+
+    Args:
+        under: what the entry says further: the `permit`, and whether the run is only `assumed`.
+    """
     started = row._replace(
         state=ActionState.EXECUTING.value,
         epoch=row.epoch + 1,
@@ -122,20 +141,25 @@ def begin(
         approval=None if approval is None else approval.id,
         review_hash=None if approval is None else approval.review_hash,
         policy=row.snapshot,
+        **under,
     )
-    claim = Claim(
+    return started
+
+
+def claim_of(row: ActionRow, sealed: Sealed, verdict: Verdict) -> Claim:
+    """The claim that a row records."""
+    return Claim(
         row.id,
         row.revision,
-        holder,
-        started.epoch,
+        row.holder or "",
+        row.epoch,
         sealed.binding,
         verdict,
         downstream_key(row.namespace, row.id, row.revision),
         row.retention_sec,
-        started.claimed_at or tx.now,
+        row.claimed_at or 0,
         row.catalogue,
     )
-    return started, claim
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,39 +174,73 @@ class Claiming:
 
     def __call__(self, tx: Tx) -> Claimed:
         row = load_action(tx, self.action_id)
-        if row.executor != self.executor.value:
-            raise NotClaimable(
-                f"{row.topic} is executed by {row.executor}, fixed when it was proposed.",
-                fix="A caller's function runs in the process that registered it; see `gate.resume`.",
-            )
-        self._check_state(tx, row)
-        tx.clock.check()
-        retry = row.status is ActionState.EXECUTING
+        if self.executor is ExecutorKind.PERMITTED:
+            raise TypeError("what a permitted executor runs is claimed by redeeming its permit")
+        check_executor_kind(row, self.executor)
+        retry = row.status is ActionState.EXECUTING and retryable(row, tx.now)
         if not retry:
-            require_snapshot(tx, self.snapshot)
-            if row.snapshot != self.snapshot:
-                raise NeedsRedeciding(row.id)
-            if row.expires_at is None or tx.now >= row.expires_at:
-                return Claimed(None, expire(tx, row))
-        verdict = row.decided
-        check_constraints(row, verdict, self.enforces)
-        sealed = Sealed.read(tx.unseal(row.payload), row.action_hash)
-        approval = _authority(tx, row, verdict)
-        started, claimed = begin(tx, row, sealed, verdict, holder=self.holder, approval=approval)
+            check_state(row)
+        tx.clock.check()
+        over = None if retry else passed(tx, row, self.snapshot)
+        if over is not None:
+            return Claimed(None, over)
+        sealed, approval = authorised(tx, row, self.enforces)
+        started, claimed = begin(tx, row, sealed, row.decided, holder=self.holder, approval=approval)
         save(tx, row, started)
         return Claimed(claimed)
 
-    def _check_state(self, tx: Tx, row: ActionRow) -> None:
-        status = row.status
-        if status in (ActionState.ALLOWED, ActionState.APPROVED):
-            return
-        if status is ActionState.EXECUTING and retryable(row, tx.now):
-            return
-        if status is ActionState.IN_DOUBT:
-            raise InDoubt(f"{row.id} started and did not report; it is not run again.")
+
+def check_executor_kind(row: ActionRow, kind: ExecutorKind) -> None:
+    """Raises `NotClaimable` where another kind of executor runs the action."""
+    if row.executor != kind.value:
+        raise NotClaimable(
+            f"{row.topic} is executed by {row.executor}, fixed when it was proposed.",
+            fix=_HOW[ExecutorKind(row.executor)],
+        )
+
+
+def check_state(row: ActionRow) -> None:
+    """Raises `InDoubt` or `NotClaimable` unless the action is allowed or approved."""
+    status = row.status
+    if status is ActionState.IN_DOUBT:
+        raise InDoubt(f"{row.id} started and did not report; it is not run again.")
+    if status not in (ActionState.ALLOWED, ActionState.APPROVED):
         raise NotClaimable(f"{row.id} is {row.state}.", fix=_ADVICE.get(status, ""))
 
 
+def passed(tx: Tx, row: ActionRow, snapshot: str) -> Expired | None:
+    """What was recorded where the time of an allow or approval has passed; None where it may still run.
+
+    Raises:
+        PolicyMoved: another policy than `snapshot` is in force. NeedsRedeciding: the action was decided under
+            an earlier one.
+    """
+    require_snapshot(tx, snapshot)
+    if row.snapshot != snapshot:
+        raise NeedsRedeciding(row.id)
+    if row.expires_at is None or tx.now >= row.expires_at:
+        return expire(tx, row)
+    return None
+
+
+def authorised(tx: Tx, row: ActionRow, enforces: Enforces) -> tuple[Sealed, ApprovalRow | None]:
+    """What may run, checked against everything it rests on, and the approval, where a person gave one.
+
+    Raises:
+        ConstraintUnenforceable: this executor cannot enforce a constraint. Tampered: a row or payload does
+            not say what was recorded.
+    """
+    verdict = row.decided
+    check_constraints(row, verdict, enforces)
+    sealed = Sealed.read(tx.unseal(row.payload), row.action_hash)
+    return sealed, _authority(tx, row, verdict)
+
+
+_HOW = {
+    ExecutorKind.HTTP: "A serving process carries it out by itself.",
+    ExecutorKind.CALLER: "A caller's function runs in the process that registered it; see `gate.resume`.",
+    ExecutorKind.PERMITTED: "Its executor runs it: POST /v1/actions/{id}/permit at the server.",
+}
 _ADVICE = {
     ActionState.HELD: "It waits for a person.",
     ActionState.EXECUTING: "Somebody is running it; ask again later.",

@@ -24,7 +24,7 @@ from interlock.gate.active import require_snapshot
 from interlock.gate.claim import Enforces, NeedsRedeciding, shown
 from interlock.gate.ending import expire
 from interlock.gate.opening import new_row, record
-from interlock.gate.package import Sealed, hold
+from interlock.gate.package import Sealed
 from interlock.gate.records import (
     ActionRow,
     ApprovalRow,
@@ -37,7 +37,7 @@ from interlock.gate.records import (
     save_approval,
 )
 from interlock.identity import Caller, Role
-from interlock.identity.keyring import check_live, operator_of
+from interlock.identity.keyring import check_person, operator_of
 from interlock.identity.people import alone, people
 from interlock.journal import Tx
 from interlock.ledger import Kind
@@ -55,7 +55,7 @@ from interlock.model.errors import (
 )
 from interlock.model.ids import new_id
 from interlock.model.text import visible
-from interlock.policy import Policy
+from interlock.policy import Policy, held_after_edit
 
 MAX_NOTE = 4_000
 
@@ -129,8 +129,7 @@ class Deciding:
     enforces: Enforces
 
     def __call__(self, tx: Tx) -> Decided:
-        person = self.caller.check_role(Role.REVIEWER)
-        check_live(tx, self.caller.key_id)
+        person = check_person(tx, self.caller, Role.REVIEWER)
         approval = load_approval(tx, self.approval_id)
         row = load_action(tx, approval.action_id, approval.revision)
         self._check_open(tx, approval, row)
@@ -148,10 +147,13 @@ class Deciding:
         solo = self.policy.people == "solo" and alone(tx)
         match self.decision.answer:
             case Answer.APPROVE:
+                edited = False
                 if not solo:
                     binding = sealed.binding
-                    check_duties(tx, self.policy, approval, row, binding.principal, binding.args, person)
-                return self._approve(tx, approval, row, person, solo)
+                    edited = check_duties(
+                        tx, self.policy, approval, row, binding.principal, binding.args, person
+                    )
+                return self._approve(tx, approval, row, person, solo, edited)
             case Answer.REJECT:
                 return self._reject(tx, approval, row, person, solo)
             case Answer.EDIT:
@@ -171,9 +173,20 @@ class Deciding:
             f"{approval.id} is {approval.state}.", extra={"state": approval.state, "action": row.id}
         )
 
-    def _record(self, tx: Tx, approval: ApprovalRow, row: ActionRow, person: str, solo: bool) -> None:
+    def _record(
+        self,
+        tx: Tx,
+        approval: ApprovalRow,
+        row: ActionRow,
+        person: str,
+        solo: bool,
+        *,
+        tightened: bool = False,
+    ) -> None:
         answer = self.decision
-        note = tx.seal(canonical({"note": visible(answer.note, MAX_NOTE)})) if answer.note else None
+        note = None
+        if answer.note:
+            note = tx.seal_beside(canonical({"note": visible(answer.note, MAX_NOTE)}), row.payload)
         decision = add_decision(
             tx,
             DecisionRow(
@@ -201,10 +214,13 @@ class Deciding:
             key=self.caller.key_id,
             reason_code=decision.reason_code,
             solo=solo,
+            **({"tightened": True} if tightened else {}),
         )
 
-    def _approve(self, tx: Tx, approval: ApprovalRow, row: ActionRow, person: str, solo: bool) -> Decided:
-        self._record(tx, approval, row, person, solo)
+    def _approve(
+        self, tx: Tx, approval: ApprovalRow, row: ActionRow, person: str, solo: bool, edited: bool
+    ) -> Decided:
+        self._record(tx, approval, row, person, solo, tightened=edited)
         save_approval(tx, approval._replace(state="approved"))
         lane = row.decided.lane
         valid = 3600 if lane is None else lane.valid_sec
@@ -227,10 +243,8 @@ class Deciding:
             binding=replace(sealed.binding, args=args, revision=row.revision + 1),
             nonce=os.urandom(NONCE_BYTES),
         )
-        was = row.decided
-        verdict = hold(
-            self.policy.decide(revised.question), was, "Edited by a person, so a person approves the edit."
-        )
+        decided = self.policy.decide(revised.question)
+        verdict = held_after_edit(decided, row.decided)
         successor = new_row(
             self.policy,
             revised,
@@ -253,6 +267,7 @@ class Deciding:
             before=row,
             supersedes=approval,
             editor=person,
+            held_by_gate=verdict is not decided,
         )
         following = approval_of(tx, successor)
         save_approval(
@@ -270,8 +285,9 @@ def check_duties(
     principal: Json,
     args: Mapping[str, Json],
     person: str,
-) -> None:
-    """Rule 2, for somebody who wants to approve a request about `args`.
+) -> bool:
+    """Rule 2, for somebody who wants to approve a request about `args`. True where they edited it themselves,
+    and may approve it only because they made it tighter.
 
     Raises:
         SeparationOfDuties: this person requested what they approve.
@@ -279,15 +295,17 @@ def check_duties(
     names = [someone.name for someone in people(tx) if someone.id == person]
     if person == operator_of(tx, row.key_id) or principal in (person, *names):
         raise SeparationOfDuties("You requested this action, or operate the agent that did.")
-    if not _only_tightened(tx, policy, approval, row, args, person):
+    tightened = _only_tightened(tx, policy, approval, row, args, person)
+    if tightened is False:
         raise SeparationOfDuties("You edited this action, so another person approves it.")
+    return tightened is True
 
 
 def _only_tightened(
     tx: Tx, policy: Policy, approval: ApprovalRow, row: ActionRow, args: Mapping[str, Json], person: str
-) -> bool:
+) -> bool | None:
     """Whether all this person's edits, with whatever others did since, left the action provably tighter than
-    it was before the first of them; True for somebody who never edited it."""
+    it was before the first of them; None for somebody who never edited it."""
     before = None
     link: str | None = approval.id
     while link is not None:
@@ -296,7 +314,7 @@ def _only_tightened(
             before = request.revision - 1
         link = request.supersedes
     if before is None:
-        return True
+        return None
     original = load_action(tx, row.id, before)
     was = Sealed.read(tx.unseal(original.payload), original.action_hash)
     return provably_tighter(policy, row.topic, was.binding.args, args)

@@ -1,7 +1,7 @@
 """The ways an action ends without having run: expired, withdrawn, revoked.
 
 `expired` is never `rejected`: nobody answered. Whoever proposed may withdraw; a reviewer or operator may
-revoke what was allowed or approved, until it is claimed.
+revoke what was allowed or approved, until it is claimed, and not while an offline permit may run it.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import bindparam, select, text
+from sqlalchemy import bindparam, or_, select, text
 
+from interlock.gate.permit_rows import GRACE_US, load_permit, outstanding, refuse_outstanding
 from interlock.gate.records import (
     ActionRow,
     ApprovalRow,
@@ -24,7 +25,7 @@ from interlock.gate.records import (
     save_approval,
 )
 from interlock.identity import Caller, Role
-from interlock.identity.keyring import check_live
+from interlock.identity.keyring import check_live, check_person
 from interlock.journal import Prepared, Tx
 from interlock.journal import tables as t
 from interlock.ledger import Kind
@@ -52,6 +53,7 @@ _OVERDUE = Prepared(
         t.actions.c.namespace == bindparam("ns"),
         text(t.READY),
         t.actions.c.expires_at <= bindparam("now_"),
+        or_(t.actions.c.holder.is_(None), t.actions.c.lease_until <= bindparam("assumed_")),
     )
     .limit(bindparam("limit_"))
 )
@@ -59,6 +61,7 @@ _OVERDUE = Prepared(
 
 def expire(tx: Tx, row: ActionRow) -> Expired:
     """Record that a deadline or a validity has passed; returns the error to raise after the commit."""
+    refuse_outstanding(row)
     approval = close_approval(tx, row, "expired")
     move(tx, row, ActionState.EXPIRED)
     tx.append(
@@ -85,9 +88,14 @@ def due(tx: Tx, limit: int) -> int:
             else:
                 _escalate(tx, approval)
             done += 1
-    for action_id, revision in tx.all(_OVERDUE, now_=tx.now, limit_=limit):
+    for action_id, revision in tx.all(_OVERDUE, now_=tx.now, assumed_=tx.now - GRACE_US, limit_=limit):
         with skipping_tampered(action_id):
-            expire(tx, load_action(tx, action_id, revision))
+            row = load_action(tx, action_id, revision)
+            permit = outstanding(row)
+            if permit is not None:
+                load_permit(tx, permit)  # it says what becomes of the action, unless somebody deleted it
+                continue
+            expire(tx, row)
             done += 1
     return done
 
@@ -135,11 +143,10 @@ def revoke(tx: Tx, action_id: str, caller: Caller) -> ActionRow:
     Raises:
         Forbidden: the caller is no reviewer or operator. Conflict: it runs, ended, or nobody approved it.
     """
-    person = caller.check_role(Role.REVIEWER, Role.OPERATOR)
+    person = check_person(tx, caller, Role.REVIEWER, Role.OPERATOR)
     row = load_action(tx, action_id)
     if row.status is ActionState.HELD:
         raise Conflict(f"{row.id} is held; reject it instead.")
-    check_live(tx, caller.key_id)
     ended = _end(tx, row, ActionState.REVOKED, Kind.ACTION_REVOKED, person=person, key=caller.key_id)
     approval = approval_of(tx, row)
     if approval is not None:
@@ -164,6 +171,7 @@ def revoke(tx: Tx, action_id: str, caller: Caller) -> ActionRow:
 def _end(tx: Tx, row: ActionRow, state: ActionState, kind: Kind, **who: str | None) -> ActionRow:
     if state not in row.status.successors:
         raise Conflict(f"{row.id} is {row.state}; it can no longer be {state.value}.")
+    refuse_outstanding(row)
     close_approval(tx, row, state.value)
     ended = move(tx, row, state)
     tx.append(kind, action=row.id, revision=row.revision, was=row.state, **who)

@@ -6,13 +6,14 @@ policy moved, the gatekeeper loads the one in force, re-decides what it must, an
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
-from interlock.gate import active, ending, redecide, settle
+from interlock.gate import active, ending, permits, redecide, settle
 from interlock.gate.active import PolicyMoved
 from interlock.gate.claim import Claim, Claiming, Enforces, NeedsRedeciding, ready
 from interlock.gate.decide import Decided, Deciding, HumanDecision
@@ -21,7 +22,7 @@ from interlock.gate.package import title
 from interlock.gate.propose import Proposing, prepare
 from interlock.gate.records import ActionRow
 from interlock.identity import Caller
-from interlock.journal import Journal, Tx
+from interlock.journal import Journal, KeyNeeded, Tx
 from interlock.model.actions import ActionState, ExecutorKind, Proposal
 from interlock.model.canonical import Json
 from interlock.model.errors import NotFound, Tampered
@@ -126,9 +127,9 @@ class Gatekeeper:
                     _log.error("%s: %s", action_id, error)
 
     def _redecide(self, action_id: str) -> None:
-        self._current(lambda policy: partial(redecide.redecide, action_id=action_id, policy=policy))
+        self.under_policy(lambda policy: partial(redecide.redecide, action_id=action_id, policy=policy))
 
-    def _current(self, build: Callable[[Policy], Callable[[Tx], T]]) -> T:
+    def under_policy(self, build: Callable[[Policy], Callable[[Tx], T]]) -> T:
         """Commit a transition built for the policy in force, again whenever that moved meanwhile."""
         for _ in range(_ROUNDS):
             try:
@@ -164,7 +165,7 @@ class Gatekeeper:
             InvalidInput, Forbidden, OutOfScope, UnknownTopic, IdempotencyConflict: nothing was proposed.
         """
         build = self._preparing(proposal, caller, registered, inline, predecessor)
-        return _unwrap(self._current(build))
+        return _unwrap(self.under_policy(build))
 
     async def propose_async(
         self,
@@ -182,6 +183,8 @@ class Gatekeeper:
                 return _unwrap(await self.journal.commit_async(build(self.policy)))
             except PolicyMoved as moved:
                 self._follow(moved.snapshot)
+            except KeyNeeded as needed:
+                await asyncio.to_thread(self.journal.subjects.provide, self.journal.namespace, needed)
         return _unwrap(await self.journal.commit_async(build(self.policy)))
 
     def _preparing(
@@ -215,7 +218,7 @@ class Gatekeeper:
         Raises:
             NotFound, Forbidden, Changed, AlreadyDecided, Expired, SeparationOfDuties, InvalidInput.
         """
-        decided = self._current(
+        decided = self.under_policy(
             lambda policy: Deciding(approval_id, caller, decision, policy, self._enforces)
         )
         if decided.refusal is not None:
@@ -241,7 +244,7 @@ class Gatekeeper:
         Raises:
             NotClaimable, InDoubt, Expired, ConstraintUnenforceable, Tampered, ClockJumped: it does not run.
         """
-        claimed = self._current(
+        claimed = self.under_policy(
             lambda policy: Claiming(action_id, self.holder, executor, policy.snapshot, self._enforces)
         )
         if claimed.claim is None:
@@ -279,7 +282,7 @@ class Gatekeeper:
     def sweep(self) -> int:
         """Let passed deadlines and lapsed leases do what they do; returns how many did something."""
         total = 0
-        for step in (ending.due, settle.lapse):
+        for step in (permits.lapse, ending.due, settle.lapse):
             while True:
                 done = self.journal.commit(partial(step, limit=SWEEP))
                 total += done

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from interlock.gate.claim import Claim, Enforces, begin, check_constraints
-from interlock.gate.package import Package, Sealed, deadlines
+from interlock.gate.package import Package, Sealed, deadlines, subject_of
 from interlock.gate.records import ActionRow, ApprovalRow, add_action, add_approval
 from interlock.journal import Tx
 from interlock.ledger import Kind
@@ -111,16 +111,18 @@ def record(
     before: ActionRow | None = None,
     supersedes: ApprovalRow | None = None,
     editor: str | None = None,
+    held_by_gate: bool = False,
 ) -> Proposed:
     """Write a revision, its entry and, where it is held, the approval request about it.
 
     Args:
         request_name: keyed hash of the name its caller gave the request; the ledger shows it if that repeats.
         before, supersedes, editor: for an edit: the revision and request it replaces, and who edited.
+        held_by_gate: the verdict is not the policy's, which would let it pass (`policy.holding`).
     """
     if verdict.decision is not Decision.DENY:
         check_constraints(row, verdict, enforces)
-    row = _stamped(row, tx.now, tx.seal(sealed.content()))
+    row = _stamped(row, tx.now, tx.seal(sealed.content(), subject_of(sealed.binding)))
     approval = None
     if verdict.held:
         was = None
@@ -137,15 +139,9 @@ def record(
         key=row.key_id,
         executor=row.executor,
         action_hash=row.action_hash,
-        decision=verdict.decision.value,
-        rule=verdict.rule,
-        tier=None if verdict.tier is None else int(verdict.tier),
-        **({} if verdict.observed is None else {"observed": verdict.observed.value}),
-        policy=verdict.snapshot,
-        verdict=verdict_digest(verdict),
+        **told(verdict, sealed, held_by_gate=held_by_gate),
         approval=None if approval is None else approval.id,
         review_hash=None if approval is None else approval.review_hash,
-        owner=verdict.owner,
         expires_at=row.expires_at if approval is None else approval.expires_at,
         predecessor=row.predecessor,
         request=request_name,
@@ -156,6 +152,24 @@ def record(
         started, claim = begin(tx, row, sealed, verdict, holder=holder, approval=None)
         return Proposed(add_action(tx, started), created=True, claim=claim)
     return Proposed(add_action(tx, row), created=True)
+
+
+def told(verdict: Verdict, sealed: Sealed, *, held_by_gate: bool = False) -> dict[str, Json]:
+    """What an entry says about a verdict, and about what it was decided from, so that it can be replayed."""
+    fields: dict[str, Json] = {
+        "decision": verdict.decision.value,
+        "rule": verdict.rule,
+        "tier": None if verdict.tier is None else int(verdict.tier),
+        "policy": verdict.snapshot,
+        "verdict": verdict_digest(verdict),
+        "owner": verdict.owner,
+        "inputs": sealed.inputs,
+    }
+    if verdict.observed is not None:
+        fields["observed"] = verdict.observed.value
+    if held_by_gate:
+        fields["held_by"] = "gate"
+    return fields
 
 
 def request(
@@ -188,7 +202,7 @@ def request(
         revision=row.revision,
         state="held",
         review_hash=package.review_hash,
-        package=tx.seal(package.content()),
+        package=tx.seal(package.content(), subject_of(sealed.binding)),
         owner=verdict.owner,
         requested_at=tx.now,
         due_at=due,

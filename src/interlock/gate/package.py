@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -19,10 +19,8 @@ from interlock.model.actions import Proposal, Signals
 from interlock.model.binding import Binding, review_hash
 from interlock.model.canonical import Json, canonical
 from interlock.model.errors import Tampered
-from interlock.model.verdicts import DEFAULT_OWNER, Decision, Lane, OnTimeout, Verdict
-from interlock.policy import BASELINE, Policy, Question
-
-DAY = 24 * 60 * 60
+from interlock.model.verdicts import DEFAULT_OWNER, Lane, OnTimeout, Verdict
+from interlock.policy import BASELINE, Policy, Question, commitment, document_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +80,16 @@ class Sealed:
             self.signals,
             None if self.tags is None else frozenset(self.tags),
         )
+
+    @property
+    def inputs(self) -> str:
+        """The commitment to them that stands in the ledger."""
+        return commitment(self.nonce, document_of(self.question))
+
+
+def subject_of(binding: Binding) -> str:
+    """Whom an action is about, and under whose key all of it is sealed: its principal, or else its agent."""
+    return f"agent:{binding.agent}" if binding.principal is None else binding.principal
 
 
 NO_WORDS: dict[str, Json] = {"reasoning": "", "alternatives": [], "call_id": None}
@@ -198,15 +206,3 @@ def deadlines(lane: Lane, owner: str, now: int) -> tuple[int, int]:
     first = now + lane.window_sec * 1_000_000
     escalates = lane.on_timeout is OnTimeout.ESCALATE and owner != DEFAULT_OWNER
     return first, first + lane.window_sec * 1_000_000 if escalates else first
-
-
-def hold(verdict: Verdict, like: Verdict, reason: str) -> Verdict:
-    """The verdict, held for a person even where the policy would let it pass.
-
-    Args:
-        like: the verdict whose owner and lane the new request takes where this one has none.
-    """
-    if verdict.decision.restrictive:
-        return verdict
-    lane = like.lane or Lane(DAY, OnTimeout.DENY)
-    return replace(verdict, decision=Decision.REQUIRE_APPROVAL, lane=lane, owner=like.owner, reason=reason)

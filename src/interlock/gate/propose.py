@@ -5,7 +5,7 @@
 2. Idempotency. A caller's key belongs to one request of one agent for ever: the same bytes get the first
    action back, other bytes are refused and the refusal is recorded. Without a key, the framework's call id
    makes one; without either, the request attaches to an equal one that is still open, and otherwise names it
-   as its predecessor.
+   as its predecessor. Whatever callers call a request is kept as a keyed hash.
 3. An allowed action whose executor is the calling process may be claimed in the same transaction.
 4. Observed signals are at their baseline: this version has nobody who observes. What an agent reports can
    only tighten, and the policy room sees to that.
@@ -21,7 +21,7 @@ from sqlalchemy import bindparam, select, update
 from interlock.gate.active import require_snapshot
 from interlock.gate.claim import Enforces
 from interlock.gate.opening import Proposed, new_row, record
-from interlock.gate.package import Sealed, words_of
+from interlock.gate.package import Sealed, subject_of, words_of
 from interlock.gate.records import (
     ActionRow,
     load_action,
@@ -33,7 +33,7 @@ from interlock.journal import tables as t
 from interlock.ledger import Kind
 from interlock.model.actions import ExecutorKind, Proposal, Signals
 from interlock.model.binding import NONCE_BYTES, Binding
-from interlock.model.canonical import canonical
+from interlock.model.canonical import Json, canonical
 from interlock.model.errors import (
     IdempotencyConflict,
     InvalidInput,
@@ -44,7 +44,7 @@ from interlock.model.errors import (
 from interlock.model.ids import check_id, new_id
 from interlock.model.topics import parse_topic
 from interlock.model.verdicts import Verdict
-from interlock.policy import BASELINE, HttpExecute, Policy
+from interlock.policy import BASELINE, CatalogueEntry, HttpExecute, PermittedExecute, Policy
 
 MAX_KEY = 200
 MAX_WORDS = 20_000
@@ -83,6 +83,7 @@ class Proposing:
     def __call__(self, tx: Tx) -> Proposed:
         require_snapshot(tx, self.policy.snapshot)
         row = self.row
+        tx.meet(subject_of(self.sealed.binding))
         check_live(tx, row.key_id)
         if self.holder is not None:
             tx.clock.check()
@@ -183,8 +184,7 @@ def prepare(
         check_id(predecessor, "act", "$.retry_of")
     args = policy.check_args(topic, proposal.args)
     entry = policy.entry(topic)
-    http = entry is not None and isinstance(entry.execute, HttpExecute)
-    executor = ExecutorKind.HTTP if http else ExecutorKind.CALLER
+    kind, executor = _executor(entry)
     binding = Binding(
         namespace=namespace,
         topic=topic,
@@ -194,7 +194,7 @@ def prepare(
         parent_action=proposal.parent_action,
         session=proposal.session,
         revision=1,
-        executor={"kind": executor.value},
+        executor=executor,
     )
     sealed = Sealed(
         binding,
@@ -224,13 +224,26 @@ def prepare(
         predecessor=predecessor,
     )
     key = _key(proposal, vault, row)
-    return Proposing(row, sealed, verdict, policy, key, None if http else holder, enforces)
+    return Proposing(
+        row, sealed, verdict, policy, key, holder if kind is ExecutorKind.CALLER else None, enforces
+    )
+
+
+def _executor(entry: CatalogueEntry | None) -> tuple[ExecutorKind, dict[str, Json]]:
+    """Who runs it, and how the binding names them."""
+    match None if entry is None else entry.execute:
+        case HttpExecute():
+            return ExecutorKind.HTTP, {"kind": ExecutorKind.HTTP.value}
+        case PermittedExecute(executor=name):
+            return ExecutorKind.PERMITTED, {"kind": ExecutorKind.PERMITTED.value, "name": name}
+        case _:
+            return ExecutorKind.CALLER, {"kind": ExecutorKind.CALLER.value}
 
 
 def _key(proposal: Proposal, vault: Vault, row: ActionRow) -> str:
     """Under which name the request is remembered: the caller's, the call's, or its own bytes while open."""
     if proposal.idempotency_key is not None:
-        return f"key:{proposal.idempotency_key}"
+        return "key:" + vault.mac("idempotency", row.agent, proposal.idempotency_key).hex()
     if proposal.call_id is not None:
         return "call:" + vault.mac("call", row.fingerprint, proposal.call_id).hex()
     return f"open:{row.fingerprint}"

@@ -32,7 +32,8 @@ class ActionRow(NamedTuple):
         fingerprint: keyed hash of what was asked; equal requests of one agent share it.
         retention_sec: how long the executor answers a repeated key with the first answer; None if never.
         expires_at: when an allowed or approved action stops being claimable.
-        epoch: number of claims so far; `holder` and `lease_until` belong to the latest.
+        epoch: number of claims so far; `holder` and `lease_until` belong to the latest. Of an action that is
+            allowed or approved they name the permit that may run it offline, and until when.
         claimed_at: time of the first claim.
     """
 

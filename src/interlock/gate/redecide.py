@@ -3,7 +3,7 @@
 1. The same verdict, or a looser one, disturbs nothing: the action keeps its verdict and only notes which
    policy confirmed it. Re-deciding never releases a hold.
 2. A tighter verdict makes the action stale: what was decided about it is void, and it is denied or held anew,
-   with a new request whose page says why.
+   with a new request whose page says why. What an offline permit may run stays as it is until that ends.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from __future__ import annotations
 from sqlalchemy import bindparam, select, text
 
 from interlock.gate.active import require_snapshot
-from interlock.gate.opening import request
-from interlock.gate.package import Sealed, hold
+from interlock.gate.opening import request, told
+from interlock.gate.package import Sealed
+from interlock.gate.permit_rows import outstanding
 from interlock.gate.records import ActionRow, approval_of, load_action, move, save, save_approval
 from interlock.journal import Prepared, Tx
 from interlock.journal import tables as t
 from interlock.ledger import Kind
 from interlock.model.actions import ActionState
-from interlock.model.binding import verdict_digest
 from interlock.model.verdicts import Decision, Verdict
-from interlock.policy import Policy
+from interlock.policy import Policy, held_as_stale
 
 _DRIFTED = Prepared(
     select(t.actions.c.id, t.actions.c.revision)
@@ -49,14 +49,14 @@ def redecide(tx: Tx, action_id: str, policy: Policy) -> ActionRow:
     was = row.decided
     now = policy.decide(sealed.question)
     tighter = now.tighter_than(was)
+    if tighter and outstanding(row) is not None:
+        return row
     tx.append(
         Kind.ACTION_STALE if tighter else Kind.ACTION_REDECIDED,
         action=row.id,
         revision=row.revision,
         was=row.state,
-        policy=policy.snapshot,
-        decision=now.decision.value,
-        verdict=verdict_digest(now),
+        **told(now, sealed),
     )
     if not tighter:
         return save(tx, row, row._replace(snapshot=policy.snapshot))
@@ -65,7 +65,7 @@ def redecide(tx: Tx, action_id: str, policy: Policy) -> ActionRow:
 
 def _void(tx: Tx, row: ActionRow, sealed: Sealed, was: Verdict, now: Verdict, policy: Policy) -> ActionRow:
     stale = move(tx, row, ActionState.STALE)
-    verdict = hold(now, was, f"The policy became stricter: {now.reason}")
+    verdict = held_as_stale(now, was)
     decided = stale._replace(
         verdict=verdict.canonical().decode(),
         snapshot=policy.snapshot,
@@ -86,13 +86,9 @@ def _void(tx: Tx, row: ActionRow, sealed: Sealed, was: Verdict, now: Verdict, po
         action=row.id,
         revision=row.revision,
         was=ActionState.STALE.value,
-        policy=policy.snapshot,
-        decision=verdict.decision.value,
-        rule=verdict.rule,
-        verdict=verdict_digest(verdict),
         action_hash=row.action_hash,
+        **told(verdict, sealed, held_by_gate=verdict is not now),
         approval=None if new is None else new.id,
         review_hash=None if new is None else new.review_hash,
-        owner=verdict.owner,
     )
     return save(tx, stale, decided._replace(state=state.value))

@@ -19,9 +19,10 @@ from sqlalchemy import bindparam, or_, select, text
 
 from interlock.gate.claim import LEASE_US, SENDING_SEC, Claim
 from interlock.gate.ending import skipping_tampered
+from interlock.gate.package import subject_of
 from interlock.gate.records import ActionRow, load_action, move, save
 from interlock.identity import Caller, Role
-from interlock.identity.keyring import check_live
+from interlock.identity.keyring import check_person
 from interlock.journal import Prepared, Tx
 from interlock.journal import tables as t
 from interlock.ledger import Kind
@@ -96,11 +97,12 @@ def settle(tx: Tx, claim: Claim, report: Report) -> Settled:
     row = load_action(tx, claim.action_id, claim.revision)
     if (row.holder, row.epoch) != (claim.holder, claim.epoch):
         raise StaleClaim(f"Epoch {claim.epoch} of {row.id} was taken over; its report is not used.")
+    about = subject_of(claim.binding)
     if row.status is ActionState.EXECUTING:
-        return Settled(_write(tx, row, report, _kind(report.state)))
+        return Settled(_write(tx, row, report, _kind(report.state), about))
     late = row.status is ActionState.IN_DOUBT and report.state is not ActionState.IN_DOUBT
     if late:
-        return Settled(_write(tx, row, report, Kind.ACTION_LATE_REPORT))
+        return Settled(_write(tx, row, report, Kind.ACTION_LATE_REPORT, about))
     if row.state == report.state.value:
         return Settled(row)
     tx.append(
@@ -128,10 +130,10 @@ def _kind(state: ActionState) -> Kind:
     return Kind.ACTION_IN_DOUBT if state is ActionState.IN_DOUBT else Kind.ACTION_SETTLED
 
 
-def _write(tx: Tx, row: ActionRow, report: Report, kind: Kind) -> ActionRow:
+def _write(tx: Tx, row: ActionRow, report: Report, kind: Kind, about: str) -> ActionRow:
     content = _content(report)
     salt = os.urandom(32)
-    settled = move(tx, row, report.state, output=tx.seal(salt + content))
+    settled = move(tx, row, report.state, output=tx.seal(salt + content, about))
     if report.breach is not None:
         tx.append(
             Kind.CONSTRAINT_BREACHED,
@@ -165,8 +167,7 @@ def reconcile(tx: Tx, action_id: str, caller: Caller, outcome: ActionState, note
         Forbidden: the caller is no reviewer or operator. Conflict: it is not in doubt.
         InvalidInput: an outcome that settles nothing, or no note saying how it was found out.
     """
-    person = caller.check_role(Role.REVIEWER, Role.OPERATOR)
-    check_live(tx, caller.key_id)
+    person = check_person(tx, caller, Role.REVIEWER, Role.OPERATOR)
     if outcome not in (ActionState.SUCCEEDED, ActionState.FAILED):
         raise InvalidInput("it either succeeded or failed", path="$.outcome")
     if not note.strip() or len(note) > 4_000:
@@ -175,7 +176,7 @@ def reconcile(tx: Tx, action_id: str, caller: Caller, outcome: ActionState, note
     if row.status is not ActionState.IN_DOUBT:
         raise Conflict(f"{row.id} is {row.state}; only what is in doubt is reconciled.")
     salt, content = os.urandom(32), canonical({"note": visible(note), "result": None, "person": person})
-    settled = move(tx, row, outcome, output=tx.seal(salt + content))
+    settled = move(tx, row, outcome, output=tx.seal_beside(salt + content, row.payload))
     tx.append(
         Kind.ACTION_RECONCILED,
         action=row.id,
@@ -212,7 +213,7 @@ def lapse(tx: Tx, limit: int) -> int:
 
 
 def output(tx: Tx, row: ActionRow) -> tuple[str, Json] | None:
-    """Note and result of the latest report, or None before there is one. Raises `Tampered`."""
+    """Note and result of the latest report, or None before there is one. Raises `Tampered`, `Erased`."""
     if row.output is None:
         return None
     value = json.loads(tx.unseal(row.output)[32:])

@@ -4,6 +4,7 @@
    does not learn who reviews, nor anything about other agents' actions.
 2. A reviewer is shown what the review hash covers, in the order of risk, with what is hidden made visible.
 3. Lists page by opaque keyset cursors.
+4. What was erased is shown as erased, in its place: state, times, rule and hashes stay.
 """
 
 from __future__ import annotations
@@ -29,10 +30,12 @@ from interlock.gate.records import (
     load_approval,
 )
 from interlock.gate.wording import (
+    ERASED,
     View,
     alarm,
     changes,
     constraint_words,
+    erased_package,
     listing,
     mapping,
     message,
@@ -46,8 +49,9 @@ from interlock.identity.people import alone, people
 from interlock.journal import Journal, Prepared, Tx
 from interlock.journal import tables as t
 from interlock.model.actions import ActionState
+from interlock.model.binding import Binding
 from interlock.model.canonical import Json
-from interlock.model.errors import InvalidInput, NotFound, SeparationOfDuties, Tampered
+from interlock.model.errors import Erased, InvalidInput, NotFound, SeparationOfDuties, Tampered
 from interlock.model.ids import iso
 from interlock.model.text import visible
 from interlock.policy import Policy
@@ -194,17 +198,20 @@ class Views:
         approval = approval_of(tx, row)
         if approval is None and row.status is ActionState.HELD:
             raise Tampered(f"The approval request about {row.id} is missing from the journal.")
-        sealed = Sealed.read(tx.unseal(row.payload), row.action_hash)
+        binding = _binding(tx, row)
         view: View = {
             "id": row.id,
             "revision": row.revision,
             "state": row.state,
             "topic": row.topic,
             "agent": row.agent,
-            "title": self._titles(verdict.snapshot, row.topic, sealed.binding.args)
+            "title": ERASED
+            if binding is None
+            else self._titles(verdict.snapshot, row.topic, binding.args)
             if approval is None
             else shown(tx, row, approval).summary,
-            "args": sealed.binding.args,
+            "args": {} if binding is None else binding.args,
+            "erased": binding is None,
             "tier": None if verdict.tier is None else int(verdict.tier),
             "decision": verdict.decision.value,
             "rule": verdict.rule,
@@ -218,6 +225,7 @@ class Views:
             "policy": verdict.snapshot,
             "action_hash": row.action_hash,
             "executor": row.executor,
+            "executor_name": None if binding is None else binding.executor.get("name"),
             "proposed_at": iso(row.proposed_at),
             "changed_at": iso(row.changed_at),
             "expires_at": None if row.expires_at is None else iso(row.expires_at),
@@ -239,7 +247,7 @@ class Views:
             answer = _answer(tx, approval)
             if answer is not None and row.status is ActionState.REJECTED:
                 view["rejection"] = {"reason_code": answer.reason_code, "note": _note(tx, answer)}
-        found = settle.output(tx, row)
+        found = _output(tx, row)
         if found is not None:
             view["outcome"] = {"state": row.state, "at": iso(row.changed_at), "note": found[0]}
             if row.status is ActionState.SUCCEEDED:
@@ -287,13 +295,14 @@ class Views:
         def look(tx: Tx) -> View:
             approval = load_approval(tx, approval_id)
             row = load_action(tx, approval.action_id, approval.revision)
-            package = shown(tx, row, approval)
+            package, erased = _shown(tx, row, approval)
             names = {person.id: person for person in people(tx)}
             verdict, context = row.decided, package.context
             solo = policy.people == "solo" and alone(tx)
             editor = names.get(approval.editor or "")
             return {
                 **self._item(tx, approval, names),
+                "erased": erased,
                 "review_hash": approval.review_hash,
                 "action_hash": row.action_hash,
                 "worst_case": context["worst_case"],
@@ -341,7 +350,7 @@ class Views:
 
     def _item(self, tx: Tx, approval: ApprovalRow, names: Mapping[str, Person]) -> View:
         row = load_action(tx, approval.action_id, approval.revision)
-        package: Package = shown(tx, row, approval)
+        package, _ = _shown(tx, row, approval)
         verdict, context = row.decided, package.context
         answer = _answer(tx, approval)
         money = listing(context["money"])
@@ -405,13 +414,40 @@ class Views:
         return {"approve": why_not is None, "reject": True, "edit": True, "why_not": why_not}
 
 
+def _binding(tx: Tx, row: ActionRow) -> Binding | None:
+    """What was proposed; None where it was erased. Raises `Tampered`."""
+    try:
+        return Sealed.read(tx.unseal(row.payload), row.action_hash).binding
+    except Erased:
+        return None
+
+
+def _shown(tx: Tx, row: ActionRow, approval: ApprovalRow) -> tuple[Package, bool]:
+    """What the reviewer is shown, and whether it was erased. Raises `Tampered`."""
+    try:
+        return shown(tx, row, approval), False
+    except Erased:
+        return erased_package(row, approval), True
+
+
+def _output(tx: Tx, row: ActionRow) -> tuple[str, Json] | None:
+    """Note and result of the latest report. Raises `Tampered`."""
+    try:
+        return settle.output(tx, row)
+    except Erased:
+        return ERASED, None
+
+
 def _answer(tx: Tx, approval: ApprovalRow) -> DecisionRow | None:
     found = [d for d in decisions_on(tx, approval.id) if d.decision != "revoke"]
     return found[-1] if found else None
 
 
 def _note(tx: Tx, answer: DecisionRow) -> str | None:
-    return None if answer.note is None else json.loads(tx.unseal(answer.note))["note"]
+    try:
+        return None if answer.note is None else json.loads(tx.unseal(answer.note))["note"]
+    except Erased:
+        return ERASED
 
 
 def _position(tx: Tx, approval: ApprovalRow) -> View:

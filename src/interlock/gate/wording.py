@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from interlock.gate.decide import difference
-from interlock.gate.records import ApprovalRow
+from interlock.gate.package import Package
+from interlock.gate.records import ActionRow, ApprovalRow
 from interlock.model.actions import ActionState
 from interlock.model.canonical import Json
 from interlock.model.errors import InterlockError
@@ -20,6 +21,8 @@ from interlock.model.text import lookalikes, visible
 from interlock.model.verdicts import DEFAULT_OWNER, Constraints
 
 View = dict[str, Any]
+ERASED = "Erased"
+"""The title of what was erased, and what stands for its notes."""
 _RISK_ORDER = ("amount", "recipient", "destination", "credential", "people", "rows", "path", "content")
 
 
@@ -39,6 +42,11 @@ def message(view: View, home: str | None) -> str:
                 f"Held: “{title}” waits for {approval['owner']} until {approval['due_at']}; then it "
                 f"{approval['then']}. {where}."
             )
+        case ActionState.ALLOWED | ActionState.APPROVED as state if view["executor_name"] is not None:
+            return (
+                f"{state.capitalize()}: “{title}” may run until {view['expires_at']}; "
+                f"{view['executor_name']} runs it under a permit."
+            )
         case ActionState.APPROVED:
             return f"Approved: “{title}” may run until {view['expires_at']}."
         case ActionState.DENIED:
@@ -50,7 +58,7 @@ def message(view: View, home: str | None) -> str:
         case ActionState.EXPIRED:
             return f"Expired: “{title}” was not decided, or not run, in time. It did not run."
         case ActionState.IN_DOUBT:
-            return f"In doubt: “{title}” was started; a person finds out what it did. Do not retry."
+            return f"In doubt: “{title}” may have run; a person finds out what it did. Do not retry."
         case ActionState.FAILED:
             note = view["outcome"]["note"] if view["outcome"] else ""
             return f"Failed without effect: “{title}”. {note}".strip()
@@ -62,6 +70,21 @@ def message(view: View, home: str | None) -> str:
             return f"A person changed “{title}”; a newer revision stands in its place."
         case _:
             return f"{view['state'].replace('_', ' ').capitalize()}: “{title}”. It did not run."
+
+
+def erased_package(row: ActionRow, approval: ApprovalRow) -> Package:
+    """What is left to show of a request whose content was erased."""
+    gone: dict[str, Json] = dict.fromkeys(
+        ("before", "money", "worst_case", "undo", "principal", "session", "parent_action")
+    )
+    return Package(
+        row.action_hash,
+        row.decided,
+        row.catalogue,
+        ERASED,
+        {**gone, "topic": row.topic, "args": {}, "roles": {}, "types": {}, "agent": row.agent, "words": {}},
+        approval.expires_at,
+    )
 
 
 def alarm(identifier: str, revision: int, error: InterlockError) -> View:

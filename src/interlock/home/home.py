@@ -13,11 +13,15 @@ from pathlib import Path
 
 from interlock.dispatch import CALLER_ENFORCES, HTTP_ENFORCES
 from interlock.dispatch.lease import Leases
-from interlock.gate import Gatekeeper, Views
+from interlock.gate import PERMITTED_ENFORCES, Eraser, Gatekeeper, Permits, Views
 from interlock.home.database import open_database
+from interlock.home.erased import ErasedKeys
 from interlock.home.keystore import Keystore
+from interlock.home.permit_keys import PermitKeyFiles
 from interlock.home.publisher import Publisher
+from interlock.home.recovery import Recovery
 from interlock.home.witnesses import Witnesses
+from interlock.home.wrapping import subjects
 from interlock.identity import Keyring, Roster
 from interlock.journal import Clock, Journal
 from interlock.model.actions import ExecutorKind
@@ -33,7 +37,8 @@ class Home:
     """An open installation.
 
     Attributes:
-        path: the folder. gate, views, keyring, roster, publisher, witnesses, leases: the rooms, wired.
+        path: the folder. gate, permits, views, keyring, roster, eraser, publisher, recovery, witnesses,
+            leases: the rooms, wired. permit_keys: what signs permits.
     """
 
     def __init__(self, path: Path, keystore: Keystore, journal: Journal) -> None:
@@ -42,14 +47,26 @@ class Home:
         self.gate = Gatekeeper(
             journal,
             holder=f"{socket.gethostname()}:{os.getpid()}:{new_id('prc')[4:16]}",
-            enforces={ExecutorKind.HTTP: HTTP_ENFORCES, ExecutorKind.CALLER: CALLER_ENFORCES},
+            enforces={
+                ExecutorKind.HTTP: HTTP_ENFORCES,
+                ExecutorKind.CALLER: CALLER_ENFORCES,
+                ExecutorKind.PERMITTED: PERMITTED_ENFORCES,
+            },
         )
         self.views = Views(journal, self.gate.title, console=self.server_url(), home=str(path))
         self.keyring = Keyring(journal)
         self.roster = Roster(journal)
+        self.permit_keys = PermitKeyFiles(path / "keystore", journal.clock)
+        self.permits = Permits(self.gate, self.permit_keys, keystore.origin)
         self.leases = Leases(self.gate)
-        self.publisher = Publisher(journal, keystore.signer, keystore.origin, path / "ledger")
-        self.witnesses = Witnesses(path / "ledger", self.publisher.publish, journal.entries)
+        erased = ErasedKeys(path / "ledger" / "erased")
+        self.eraser = Eraser(journal, erased.add, erased.all)
+        self.publisher = Publisher(journal, keystore, path / "ledger")
+        self.recovery = Recovery(journal, self.publisher, path / "ledger")
+        self.recovery.afterwards.append(self.eraser.again)
+        self.witnesses = Witnesses(
+            path / "ledger", self.publisher.publish, self.publisher.leaves, self.recovery.contradicted
+        )
 
     @classmethod
     def open(
@@ -61,6 +78,7 @@ class Home:
         by: str = "home",
         clock: Clock | None = None,
         database: str | None = None,
+        recovering: bool = False,
     ) -> Home:
         """Open a home, making it where there is none.
 
@@ -69,6 +87,8 @@ class Home:
             policy: the policy to run with; None takes the one in force.
             activate: put `policy` in force where another one is; an entry.
             by: who, for the record.
+            recovering: open the home also where its ledger has to be recovered; `recovery.required` then says
+                so, everything can be read, nothing is written, and `policy` is not put in force.
 
         Raises:
             HomeUnusable: the folder, keystore or database cannot be used. RecoveryRequired: the database
@@ -90,15 +110,19 @@ class Home:
                         fix="Restore the database.",
                     )
                 keystore = Keystore.open(path, fresh=not begun)
+                keys = subjects(keystore.vault, ErasedKeys(path / "ledger" / "erased"))
             except BaseException:
                 store.close()
                 raise
-            journal = Journal(store, keystore.vault, clock=clock)
+            journal = Journal(store, keystore.vault, clock=clock, subjects=keys)
         home = cls(path, keystore, journal)
         try:
-            home.publisher.check()
-            home.publisher.publish()
-            if policy is not None:
+            required = home.recovery.compare()
+            if required is not None and not recovering:
+                raise required
+            if required is None:
+                home.eraser.again()
+            if policy is not None and required is None:
                 reason = "opened with activate" if activate else "opened"
                 home.gate.activate(policy, by=by, reason=reason, replacing=activate)
         except BaseException:
@@ -113,7 +137,11 @@ class Home:
             return
         self.leases.close()
         try:
-            self.publisher.publish()
+            if self.recovery.required is None:
+                self.publisher.publish()
+        except RecoveryRequired as error:
+            self.recovery.begin(error)
+            raise
         finally:
             self.journal.close()
             self.publisher.close()

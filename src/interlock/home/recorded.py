@@ -18,9 +18,10 @@ import orjson
 
 from interlock.gate.package import Sealed
 from interlock.gate.records import load_action
+from interlock.home.publishing import least
 from interlock.journal import Journal, Tx
 from interlock.ledger import Kind
-from interlock.model.errors import NotFound, Tampered
+from interlock.model.errors import Erased, NotFound, Tampered
 from interlock.model.verdicts import Decision
 from interlock.policy import Question
 
@@ -59,7 +60,7 @@ class Recording:
 
     def first_since(self, at: int) -> int:
         """The first entry that is not older than `at`; the ledger's size where all are."""
-        low, high = 0, self.end
+        low, high = least(self._journal) or 0, self.end
         while low < high:
             middle = (low + high) // 2
             entry = orjson.loads(next(self._journal.entries(middle, middle + 1)))
@@ -71,6 +72,7 @@ class Recording:
 
     def between(self, start: int, stop: int) -> Iterator[tuple[int, Recorded]]:
         """The actions of the entries `start` to `stop` (exclusive), each with the entry behind its own."""
+        start = max(start, least(self._journal) or 0)
         while start < stop:
             end = min(start + PAGE, stop)
             bodies = enumerate(self._journal.entries(start, end), start + 1)
@@ -85,7 +87,7 @@ class Recording:
             try:
                 row = load_action(tx, entry["action"], entry["revision"])
                 sealed = Sealed.read(tx.unseal(row.payload), row.action_hash)
-            except (NotFound, Tampered):
+            except (Erased, NotFound, Tampered):
                 self.unreadable += 1
                 continue
             decided = Decision(entry["decision"])

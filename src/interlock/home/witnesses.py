@@ -34,7 +34,7 @@ from typing import Any
 import httpx
 
 from interlock.home.files import write_whole
-from interlock.ledger import Frontier, TrustPolicy, consistency_path, consistency_text, leaf_hash, subtrees
+from interlock.ledger import Frontier, TrustPolicy, consistency_path, consistency_text, subtrees
 from interlock.ledger.trust import MAX_POLICY, Listed
 from interlock.model.errors import HomeUnusable
 
@@ -121,15 +121,21 @@ class Witnesses:
     Args:
         folder: the home's ``ledger`` folder.
         publish: signs the newest head and returns the signed checkpoint.
-        entries: the ledger's entries from one number to another, exclusive.
+        leaves: hashes of the ledger's entries from one number to another, exclusive.
+        contradicted: told what a witness has seen that this home has not, and how many entries.
     """
 
     def __init__(
-        self, folder: Path, publish: Callable[[], str], entries: Callable[[int, int], Iterator[bytes]]
+        self,
+        folder: Path,
+        publish: Callable[[], str],
+        leaves: Callable[[int, int], Iterator[bytes]],
+        contradicted: Callable[[str, int], None],
     ) -> None:
         self._folder = folder
+        self._contradicted = contradicted
         self._publish = publish
-        self._entries = entries
+        self._leaves = leaves
         self._failures: dict[str, tuple[int, float]] = {}
         self._reached: bool | None = None
 
@@ -187,6 +193,8 @@ class Witnesses:
             if policy.logs and all(vkey.partition("+")[0] != origin for vkey in policy.logs):
                 raise HomeUnusable(f"The policy of witnesses lists logs, and not this one, {origin}.")
             if state.text != text:
+                if state.text.split("\n", 1)[0] != origin:
+                    state.seen = {}  # a new epoch of the ledger is another log to them
                 tree = self._grown(state.tree, text)
                 state.text, state.tree, state.lines = text, tree, {}
             self._round(policy, state, note, patient=patient)
@@ -232,6 +240,8 @@ class Witnesses:
             except _Contradicted as error:
                 _log.error("the witness %a says: %s", each.name, error)
                 self._failed(each, state, str(error))
+                told = each.name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+                await asyncio.to_thread(self._contradicted, f"The witness {told} says: {error}.", error.size)
                 return
             except _Unanswered as error:
                 self._failed(each, state, str(error))
@@ -281,21 +291,24 @@ class Witnesses:
             if told is None:
                 raise _Unanswered(f"it refused with status {status}")
             if int(told[1]) == old.size:
-                raise _Contradicted(f"it has cosigned another log of {old.size} entries under this name")
+                raise _Contradicted(
+                    f"it has cosigned another log of {old.size} entries under this name", old.size
+                )
             if int(told[1]) > size:
                 if int(told[1]) <= _size(await asyncio.to_thread(self._publish)):
                     raise _Unanswered("it has cosigned a newer checkpoint meanwhile")
-                raise _Contradicted(f"it has cosigned {told[1]} entries, and only {size} are signed here")
+                raise _Contradicted(
+                    f"it has cosigned {told[1]} entries, and only {size} are signed here", int(told[1])
+                )
             # Its last answer was lost, or this home's memory of it was.
             old = await asyncio.to_thread(self._tree_of, Frontier.EMPTY, int(told[1]))
         raise _Unanswered("it names another size each time")
 
     def _proof(self, old: Frontier, size: int) -> list[bytes]:
-        leaves = (leaf_hash(body) for body in self._entries(old.size, size))
-        return subtrees(consistency_path(old.size, size), leaves, old)
+        return subtrees(consistency_path(old.size, size), self._leaves(old.size, size), old)
 
     def _tree_of(self, start: Frontier, size: int) -> Frontier:
-        return start.appended(leaf_hash(body) for body in self._entries(start.size, size))
+        return start.appended(self._leaves(start.size, size))
 
     def _grown(self, tree: Frontier, text: str) -> Frontier:
         """The tree that a checkpoint names, from an older one where that is its beginning."""
@@ -344,7 +357,14 @@ class _Unanswered(Exception):
 
 
 class _Contradicted(_Unanswered):
-    """A witness has seen what this home does not have: the log was forked, or put back to an older state."""
+    """A witness has seen what this home does not have: the log was forked, or put back to an older state.
+
+    `size`: how many entries it has cosigned.
+    """
+
+    def __init__(self, sentence: str, size: int) -> None:
+        super().__init__(sentence)
+        self.size = size
 
 
 async def _post(prefix: str, body: str) -> tuple[int, str]:

@@ -10,7 +10,7 @@ from interlock.model.topics import TopicPattern
 
 
 class KeyKind(StrEnum):
-    """What a key is for. `executor` keys redeem permits, which this version does not issue yet."""
+    """What a key is for. `executor` keys redeem permits and report what became of the run."""
 
     AGENT = "agent"
     ADAPTER = "adapter"
@@ -34,7 +34,8 @@ class Caller:
         agent: the agent's name, for `agent` and `adapter`.
         person: the person's id, for `person`.
         operator: the person who operates the agent behind this key, if one is named.
-        topics: what may be proposed.
+        executor: the executor's name, as the catalogue has it, for `executor`.
+        topics: what may be proposed, or executed.
         roles: a person's roles.
     """
 
@@ -45,6 +46,7 @@ class Caller:
     operator: str | None = None
     topics: tuple[TopicPattern, ...] = ()
     roles: frozenset[Role] = frozenset()
+    executor: str | None = None
 
     @property
     def proposes(self) -> bool:
@@ -67,6 +69,21 @@ class Caller:
         if not any(pattern.matches(topic) for pattern in self.topics):
             raise OutOfScope(f"This key may not propose {topic}.")
         return self.agent
+
+    def check_executor(self, name: str) -> str:
+        """The executor's name, if the caller is that executor.
+
+        Raises:
+            Forbidden: another kind of key, or another executor's.
+        """
+        if self.kind is not KeyKind.EXECUTOR or self.executor != name:
+            raise Forbidden("Only the executor that a permit names redeems it and reports, with its own key.")
+        return name
+
+    def check_scope(self, topic: str) -> None:
+        """Raises `OutOfScope` where the key's topics do not cover this one."""
+        if not any(pattern.matches(topic) for pattern in self.topics):
+            raise OutOfScope(f"This key is not for {topic}.")
 
     def check_role(self, *roles: Role) -> str:
         """The person's id, if the caller is a person with one of the roles.

@@ -10,11 +10,11 @@ import hmac
 import re
 import secrets
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import bindparam, select, update
 
-from interlock.identity.callers import Caller, KeyKind
+from interlock.identity.callers import Caller, KeyKind, Role
 from interlock.identity.people import Person, people
 from interlock.journal import Journal, Prepared, Row, Tx, insert_into
 from interlock.journal import tables as t
@@ -25,6 +25,8 @@ from interlock.model.topics import TopicPattern
 
 _TOKEN = re.compile(r"ilk_(agent|adapter|executor|person)_([0-9a-f]{32})\.[A-Za-z0-9_-]{43}", re.ASCII)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@ -]{0,79}", re.ASCII)
+
+_EXECUTOR = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}", re.ASCII)
 
 _ADD = insert_into(t.keys)
 _ONE = Prepared(select(t.keys).where(t.keys.c.namespace == bindparam("ns"), t.keys.c.id == bindparam("id_")))
@@ -71,7 +73,8 @@ class Keyring:
         """Make a key; returns it and its token, which is shown this once.
 
         Args:
-            name: the agent's name for `agent` and `adapter`; a label otherwise.
+            name: the agent's name for `agent` and `adapter`; for `executor` the name that the catalogue gives
+                it, which several keys may share; a label otherwise.
             topics: topic patterns; needed for agent, adapter and executor, refused for person.
             person: whose key it is (`person`), or who operates the agent; that person may not approve
                 the agent's actions.
@@ -82,39 +85,50 @@ class Keyring:
         scope = tuple(TopicPattern.parse(topic).text for topic in topics)
         if not _NAME.fullmatch(name):
             raise InvalidInput("a key's name has 1 to 80 letters, digits, spaces or ._@-", path="$.name")
+        if kind is KeyKind.EXECUTOR and not _EXECUTOR.fullmatch(name):
+            raise InvalidInput(
+                "an executor's name has 1 to 64 of a-z, 0-9 and ._-, as the catalogue writes it",
+                path="$.name",
+            )
         if kind is KeyKind.PERSON and (scope or person is None):
             raise InvalidInput("a person key belongs to a person and has no topics", path="$.topics")
         if kind is not KeyKind.PERSON and not scope:
             raise InvalidInput(
                 f"an {kind.value} key names its topics", path="$.topics", fix="Pass --topics 'support.**'."
             )
-        identifier = new_id("key")
-        token = f"ilk_{kind.value}_{identifier[4:]}.{secrets.token_urlsafe(32)}"
+        identifier, token = _token(kind)
 
         def make(tx: Tx) -> Key:
             expires = None if lifetime_sec is None else tx.now + lifetime_sec * 1_000_000
             owner = None if person is None else person.id
             key = Key(identifier, kind, name, scope, owner, tx.now, expires, None)
-            digest = tx.vault.mac("token", token)
-            tx.write(
-                _ADD,
-                id=key.id,
-                kind=kind.value,
-                name=name,
-                topics=" ".join(scope),
-                person=owner,
-                digest=digest,
-                added_at=tx.now,
-                expires_at=expires,
-                revoked_at=None,
-                mac=_mac(tx, key, digest),
-            )
-            tx.append(
-                Kind.KEY_ADDED, key=key.id, key_kind=kind.value, topics=list(scope), person=owner, by=by
-            )
+            _write(tx, key, token)
+            _record(tx, key, by)
             return key
 
         return self._journal.commit(make), token
+
+    def add_stopped(self, name: str, person: Person) -> tuple[Key, str]:
+        """A person's key while the ledger is stopped for recovery, so that they can agree to what is lost.
+
+        Its entry is owed: see `record_stopped`.
+
+        Raises:
+            InvalidInput: as `add`. Conflict: nothing is being recovered.
+            NotFound: this person is not enrolled.
+        """
+        if not _NAME.fullmatch(name):
+            raise InvalidInput("a key's name has 1 to 80 letters, digits, spaces or ._@-", path="$.name")
+        identifier, token = _token(KeyKind.PERSON)
+
+        def make(tx: Tx) -> Key:
+            if person.id not in {each.id for each in people(tx)}:
+                raise NotFound(f"Nobody called {person.name!r} is enrolled.")
+            key = Key(identifier, KeyKind.PERSON, name, (), person.id, tx.now, None, None)
+            _write(tx, key, token)
+            return key
+
+        return self._journal.recover(make), token
 
     def revoke(self, identifier: str, *, by: str) -> Key:
         """Make a key worthless at once.
@@ -169,10 +183,57 @@ class Keyring:
                     raise _refused()
                 return Caller(key.kind, key.id, person=person.id, roles=person.roles)
             scope = tuple(TopicPattern.parse(topic) for topic in key.topics)
-            agent = key.name if key.kind in (KeyKind.AGENT, KeyKind.ADAPTER) else None
-            return Caller(key.kind, key.id, agent=agent, operator=key.person, topics=scope)
+            if key.kind is KeyKind.EXECUTOR:
+                return Caller(key.kind, key.id, executor=key.name, topics=scope)
+            return Caller(key.kind, key.id, agent=key.name, operator=key.person, topics=scope)
 
         return self._journal.look(look)
+
+
+def record_stopped(tx: Tx, since: int) -> None:
+    """Record the keys that were made while the ledger was stopped.
+
+    Args:
+        since: when the ledger's newest entry was written before, in microseconds UTC.
+    """
+    for row in tx.all(_ALL):
+        key, _ = _read(tx, row)
+        if key.added_at > since:
+            _record(tx, key, "recovery")
+
+
+def _token(kind: KeyKind) -> tuple[str, str]:
+    """A fresh key's id and the token that carries it."""
+    identifier = new_id("key")
+    return identifier, f"ilk_{kind.value}_{identifier[4:]}.{secrets.token_urlsafe(32)}"
+
+
+def _write(tx: Tx, key: Key, token: str) -> None:
+    digest = tx.vault.mac("token", token)
+    tx.write(
+        _ADD,
+        id=key.id,
+        kind=key.kind.value,
+        name=key.name,
+        topics=" ".join(key.topics),
+        person=key.person,
+        digest=digest,
+        added_at=key.added_at,
+        expires_at=key.expires_at,
+        revoked_at=key.revoked_at,
+        mac=_mac(tx, key, digest),
+    )
+
+
+def _record(tx: Tx, key: Key, by: str) -> None:
+    tx.append(
+        Kind.KEY_ADDED,
+        key=key.id,
+        key_kind=key.kind.value,
+        topics=list(key.topics),
+        person=key.person,
+        by=by,
+    )
 
 
 def _read(tx: Tx, row: Row) -> tuple[Key, bytes]:
@@ -216,6 +277,23 @@ def check_live(tx: Tx, key_id: str | None) -> None:
     key, _ = _read(tx, row)
     if key.revoked_at is not None or (key.expires_at is not None and tx.now >= key.expires_at):
         raise _refused()
+
+
+def check_person(tx: Tx, caller: Caller, *roles: Role) -> str:
+    """The person's id, where the caller is a person who is enrolled now, with one of the roles now.
+
+    Whoever was removed since the caller was recognised does nothing any more.
+
+    Raises:
+        Forbidden: an agent's key, or a person without the role. Unauthenticated: removed, or the key is not
+            valid now. Tampered: a row was changed.
+    """
+    person = caller.check_role(*roles)
+    check_live(tx, caller.key_id)
+    for enrolled in people(tx):
+        if enrolled.id == person:
+            return replace(caller, roles=enrolled.roles).check_role(*roles)
+    raise _refused()
 
 
 def operator_of(tx: Tx, key_id: str | None) -> str | None:

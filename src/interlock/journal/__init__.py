@@ -1,7 +1,8 @@
 """The journal: tables, and the one durable transaction through which state, record and follow-up change.
 
 1. Nothing acts on a change before it is committed (P6); see `journal.py` for the transaction's rules.
-2. Personal or secret content stands only in sealed payloads; trusted rows carry a MAC (`vault.py`).
+2. Personal or secret content stands only in sealed payloads, each under the key of the subject it is about
+   (`subjects.py`); trusted rows carry a MAC (`vault.py`).
 3. The schema is migrated, never edited; a newer one is refused (`schema.py`).
 4. A database file or a PostgreSQL server stand behind one port (`database.py`); `postgres.py` is imported by
    whoever opens one, because its driver takes time to load.
@@ -11,19 +12,26 @@ Imports: `model` and `ledger`. Nothing in this room knows what an action may do 
 
 from interlock.journal.clock import Clock, SystemClock
 from interlock.journal.database import ConnectionLost, Database, OutcomeUnknown
-from interlock.journal.journal import Journal, Transition
+from interlock.journal.journal import Journal
 from interlock.journal.prepared import Prepared, Row
+from interlock.journal.subjects import KeyFile, KeyNeeded, KeysUnavailable, KeyWrap, Subjects
 from interlock.journal.tx import Tx, insert_into
 from interlock.journal.vault import Vault
+from interlock.journal.waiting import Transition
 
 __all__ = [
     "Clock",
     "ConnectionLost",
     "Database",
     "Journal",
+    "KeyFile",
+    "KeyNeeded",
+    "KeyWrap",
+    "KeysUnavailable",
     "OutcomeUnknown",
     "Prepared",
     "Row",
+    "Subjects",
     "SystemClock",
     "Transition",
     "Tx",

@@ -22,12 +22,18 @@ from interlock.model.errors import HomeUnusable
 
 
 class Head(NamedTuple):
-    """The row of a namespace that each transaction reads first and writes last; `at` in microseconds UTC."""
+    """The row of a namespace that each transaction reads first and writes last; `at` in microseconds UTC.
+
+    `stopped` is not 0 while the ledger is being recovered; `epoch` is the ledger's. Only what opens an epoch
+    changes them.
+    """
 
     size: int
     frontier: bytes
     sealed: int
     at: int
+    stopped: int = 0
+    epoch: int = 1
 
 
 class ConnectionLost(HomeUnusable):
@@ -79,6 +85,14 @@ class Database(Protocol):
         """Entered around each write transaction and what follows it."""
         ...
 
+    def identity(self) -> str | None:
+        """What tells this database from another one under the same name.
+
+        On a server: the cluster, its timeline and the database's own number. None where there is nothing of
+        the kind, or the database does not tell.
+        """
+        ...
+
     def free(self) -> bool:
         """Whether a write would neither wait for another process nor for a network."""
         ...
@@ -113,6 +127,19 @@ class Database(Protocol):
 
     def snapshot(self, namespace: str) -> AbstractContextManager[tuple[Any, int]]:
         """A cursor that only reads, on one state, and that state's time."""
+        ...
+
+    def purge(self, table: Table, *, rebuild: bool) -> None:
+        """Overwrite what deleted rows of a small table left in the database's files. The caller is inside
+        `turn`, and in no transaction.
+
+        Args:
+            rebuild: write the table anew, for copies that moving rows around left behind.
+        """
+        ...
+
+    def holds(self, content: bytes) -> bool:
+        """Whether the database's files hold these bytes, or cannot be looked through."""
         ...
 
     def close(self) -> None: ...

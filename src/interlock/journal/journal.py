@@ -12,21 +12,19 @@
    whole transaction back, and each member of the batch is then run by itself, so it fails alone again.
 5. What is SQLite's and what is PostgreSQL's stands behind the port in `database.py`: the transaction that
    owns the head row, the durable commit, and what became of a commit whose connection was lost.
-6. A head that is behind what this process has seen committed, or differs from it, is never written on: the
-   database was put back, or another one stands in its place.
+6. Before that it is asked whether anything may be written at all: see `halt.py`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 from weakref import WeakSet
 
 from sqlalchemy import Connection, Engine, bindparam, func, insert, select, update
@@ -35,18 +33,26 @@ from sqlalchemy.exc import SQLAlchemyError
 from interlock.journal import schema, tables
 from interlock.journal.clock import Clock
 from interlock.journal.database import ConnectionLost, Database, Head, OutcomeUnknown
+from interlock.journal.epochs import FIRST, newest
+from interlock.journal.halt import Halt, read_frontier
 from interlock.journal.prepared import Prepared, Row
+from interlock.journal.subjects import KeyNeeded, Subjects
 from interlock.journal.tables import SPAN
 from interlock.journal.tx import Tx
 from interlock.journal.vault import Vault
+from interlock.journal.waiting import Lead, Transition, Waiting, sleeping_place
 from interlock.ledger import Frontier, leaf_hash
-from interlock.model.errors import ClockJumped, HomeUnusable, InterlockError, RecoveryRequired, Tampered
+from interlock.model.errors import (
+    ClockJumped,
+    HomeUnusable,
+    InterlockError,
+    RecoveryRequired,
+    Tampered,
+)
 
 MAX_BATCH = 1_000
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
-Transition = Callable[["Tx"], T]
-
 
 _SET_HEAD = Prepared(
     update(tables.head)
@@ -60,30 +66,6 @@ _SET_HEAD = Prepared(
 )
 
 
-class _Waiting(Generic[T]):
-    """A queued transition and its answer."""
-
-    __slots__ = ("done", "error", "loop", "result", "transition", "waiter")
-
-    def __init__(self, transition: Transition[T], waiter: asyncio.Future[T] | None = None) -> None:
-        self.transition = transition
-        self.waiter = waiter
-        self.loop = waiter.get_loop() if waiter is not None else None
-        self.done = False
-        self.result: T | None = None
-        self.error: BaseException | None = None
-
-    def answer(self) -> None:
-        """Hand result or error to the awaiting task; runs in that task's event loop."""
-        waiter = self.waiter
-        if waiter is None or waiter.done():
-            return
-        if self.error is not None:
-            waiter.set_exception(self.error)
-        else:
-            waiter.set_result(self.result)  # type: ignore[arg-type]
-
-
 class _Poisoned(Exception):
     """A transition failed after it had written; the batch is run again one by one."""
 
@@ -95,6 +77,7 @@ class Journal:
         database: where it stands; the journal closes it.
         vault: seals payloads and authenticates rows.
         clock: what counts instead of the database's own clock.
+        subjects: makes and unwraps subjects' keys; with the vault's own key where nobody hands one in.
 
     Raises:
         HomeUnusable: the database cannot be used, or its schema is newer than this code.
@@ -102,19 +85,27 @@ class Journal:
     """
 
     def __init__(
-        self, database: Database, vault: Vault, *, namespace: str = "default", clock: Clock | None = None
+        self,
+        database: Database,
+        vault: Vault,
+        *,
+        namespace: str = "default",
+        clock: Clock | None = None,
+        subjects: Subjects | None = None,
     ) -> None:
         self.database = database
         self.vault = vault
+        self.subjects = subjects or Subjects.of(vault)
         self.namespace = namespace
         self.clock: Clock = clock or database.clock
-        self._lock = threading.Lock()
-        self._queue: deque[_Waiting[Any]] = deque()
+        self._queue: deque[Waiting[Any]] = deque()
+        self._lock = Lead(self._queue)
         self._leading: WeakSet[asyncio.AbstractEventLoop] = WeakSet()
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="journal")
         self._frontier = Frontier.EMPTY
         """The last one that this process saw committed."""
         self._closed = False
+        self._halt = Halt(database, namespace, self._reading)
         self._listeners: list[Callable[[int], None]] = []
         self.verified: dict[str, Row] = {}
         """Trusted rows whose MAC this process has checked, by kind: the same bytes are not checked again."""
@@ -123,6 +114,7 @@ class Journal:
             with database.alone() as connection:
                 schema.upgrade(connection)
                 self.start = self._begin_head(connection)
+            self._halt.epoch = self.look(newest)
         except self._errors as error:
             database.close()
             cause = getattr(error, "orig", None) or error
@@ -163,13 +155,36 @@ class Journal:
     # --- writing -----------------------------------------------------------------------------------------
 
     def commit(self, transition: Transition[T]) -> T:
-        """Run a transition durably and return its result, or raise what it raised."""
-        waiting = _Waiting(transition)
-        self._queue.append(waiting)
-        while not waiting.done:
-            with self._lock:
-                if not waiting.done:
-                    self._flush()
+        """Run a transition durably and return its result, or raise what it raised.
+
+        A subject's key that it lacked is got in between, with no lock held.
+        """
+        while True:
+            waiting = Waiting(transition)
+            self._queue.append(waiting)
+            try:
+                return self._wait(waiting)
+            except KeyNeeded as needed:
+                self.subjects.provide(self.namespace, needed)
+
+    def _wait(self, waiting: Waiting[T]) -> T:
+        try:
+            while not waiting.done:
+                if self._lock.acquire(blocking=False):
+                    try:
+                        if not waiting.done:
+                            self._flush()
+                    finally:
+                        self._lock.release()
+                elif waiting.turn is None:
+                    waiting.turn = sleeping_place()  # and once more: whoever left just now did not see it
+                else:
+                    waiting.turn.acquire()
+        except BaseException:
+            # Interrupted, perhaps just when it was this thread's turn to lead: nobody counts on it any more.
+            waiting.turn = None
+            self._lock.hand_on()
+            raise
         if waiting.error is not None:
             raise waiting.error
         return waiting.result  # type: ignore[return-value]
@@ -178,11 +193,11 @@ class Journal:
         """As `commit`, for tasks of an event loop: concurrent ones share transactions.
 
         The loop's own thread leads where nobody else is writing (a commit takes well under a millisecond);
-        otherwise a thread waits for the others, and the loop goes on.
+        otherwise a thread waits for the others, and the loop goes on. `KeyNeeded` is the caller's to answer.
         """
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[T] = loop.create_future()
-        self._queue.append(_Waiting(transition, waiter))
+        self._queue.append(Waiting(transition, waiter))
         if loop not in self._leading:
             self._leading.add(loop)
             loop.call_soon(self._lead, loop)
@@ -195,6 +210,57 @@ class Journal:
         quick.
         """
         self._listeners.append(listener)
+
+    # --- recovery ----------------------------------------------------------------------------------------
+
+    @property
+    def halted(self) -> RecoveryRequired | None:
+        """Why this process writes nothing, as far as it was told or has found itself."""
+        return self._halt.why
+
+    def on_stop(self, listener: Callable[[RecoveryRequired], None]) -> None:
+        """Call `listener(why)` when this process finds that nothing may be written any more.
+
+        It must be quick, and must not write to the journal.
+        """
+        self._halt.listeners.append(listener)
+
+    def stopped(self) -> bool:
+        """Whether the head row says that the ledger is being recovered."""
+        with self.read() as connection:
+            column = tables.head.c
+            found = connection.execute(select(column.stopped).where(column.namespace == self.namespace)).one()
+        return bool(found.stopped)
+
+    def halt(self, why: RecoveryRequired, *, epoch: int = FIRST) -> None:
+        """Stop everybody who writes in this namespace, durably, until a later epoch is opened.
+
+        Args:
+            epoch: the newest that this home knows of; an older one never ends the halt.
+
+        Raises:
+            HomeUnusable: the database cannot be written; this process is halted all the same.
+        """
+        with self._lock:
+            try:
+                self._halt.begin(why, epoch)
+            except self._errors as error:
+                raise HomeUnusable(f"The journal could not be stopped: {error}.") from error
+
+    def recover(self, transition: Transition[T]) -> T:
+        """As `commit`, for the few transitions that run while the journal is stopped, and only then.
+
+        Where it appends nothing and seals nothing the head row stays as it is.
+
+        Raises:
+            Conflict: nothing is stopped here. RecoveryRequired: this process knows a longer history.
+        """
+        waiting = Waiting(transition, recovering=True)
+        self._queue.append(waiting)
+        return self._wait(waiting)
+
+    def _reading(self, cursor: Any, head: Head) -> Tx:
+        return Tx(self, cursor, -1, -1, head.at)
 
     def _lead(self, loop: asyncio.AbstractEventLoop) -> None:
         """Commit what the loop's tasks have queued by now, without making the loop wait for other writers.
@@ -221,8 +287,10 @@ class Journal:
 
     def _flush(self) -> None:
         """Commit what is queued. The caller holds the lock."""
-        batch: list[_Waiting[Any]] = []
+        batch: list[Waiting[Any]] = []
         while self._queue and len(batch) < MAX_BATCH:
+            if batch and (batch[-1].recovering or self._queue[0].recovering):
+                break  # it has a transaction of its own
             batch.append(self._queue.popleft())
         if not batch:
             return
@@ -256,7 +324,7 @@ class Journal:
         finally:
             self._deliver(batch)
 
-    def _alone(self, waiting: _Waiting[Any]) -> None:
+    def _alone(self, waiting: Waiting[Any]) -> None:
         try:
             self._transact([waiting])
         except Exception as error:  # noqa: BLE001 (handed to whoever waits for it)
@@ -266,12 +334,16 @@ class Journal:
             waiting.error = cause
         waiting.done = True
 
-    def _deliver(self, batch: list[_Waiting[Any]]) -> None:
-        loops: dict[asyncio.AbstractEventLoop, list[_Waiting[Any]]] = {}
+    def _deliver(self, batch: list[Waiting[Any]]) -> None:
+        loops: dict[asyncio.AbstractEventLoop, list[Waiting[Any]]] = {}
         for waiting in batch:
             waiting.done = True
             if waiting.loop is not None:
                 loops.setdefault(waiting.loop, []).append(waiting)
+            elif waiting.turn is not None:
+                waiting.wake()
+        if not loops:
+            return
         here = _running_loop()
         for loop, group in loops.items():
             if loop is here:
@@ -279,13 +351,14 @@ class Journal:
             elif not loop.is_closed():
                 loop.call_soon_threadsafe(_answer_all, group)
 
-    def _transact(self, batch: list[_Waiting[Any]]) -> None:
+    def _transact(self, batch: list[Waiting[Any]]) -> None:
         if self._closed:
             raise HomeUnusable("The journal is closed.")
         with self.database.turn():
             cursor, head = self.database.begin(self.namespace)
             try:
-                grown = self._inside(cursor, head, batch)
+                frontier = self._halt.check(cursor, head, self._frontier, recovering=batch[0].recovering)
+                grown = self._inside(cursor, head, frontier, batch)
                 if grown is None:
                     self.database.rollback()
                     return
@@ -294,7 +367,10 @@ class Journal:
             except BaseException:
                 self.database.rollback()
                 raise
-            self._frontier = frontier
+            if batch[0].recovering and after.size == head.size:
+                return
+            if not batch[0].recovering:  # what is known then is compared with the epoch that was opened
+                self._frontier = frontier
             self._tell(frontier.size)
 
     def _tell(self, size: int) -> None:
@@ -305,9 +381,10 @@ class Journal:
                 # The commit stands; whoever waits for it is answered whatever a listener does.
                 _log.exception("a listener failed after commit %d", size)
 
-    def _inside(self, cursor: Any, head: Head, batch: list[_Waiting[Any]]) -> tuple[Head, Frontier] | None:
+    def _inside(
+        self, cursor: Any, head: Head, frontier: Frontier, batch: list[Waiting[Any]]
+    ) -> tuple[Head, Frontier] | None:
         """Everything between BEGIN and COMMIT; the new head, or None where nothing was written."""
-        frontier = self._continued(head)
         tx = Tx(self, cursor, head.size, head.sealed, self._time(head.at))
         anything = False
         for waiting in batch:
@@ -325,6 +402,8 @@ class Journal:
             anything = anything or tx.wrote
         if not anything:
             return None
+        if batch[0].recovering and not tx.bodies and not tx.payloads:
+            return head, frontier
         if tx.payloads:
             first = self.start + head.sealed
             sealed = [(first + n, self.namespace, *payload) for n, payload in enumerate(tx.payloads)]
@@ -336,32 +415,12 @@ class Journal:
                 tables.entries,
                 [(first + n, self.namespace, body) for n, body in enumerate(tx.bodies)],
             )
-        grown = frontier.appended([leaf_hash(body) for body in tx.bodies])
+        grown = frontier.appended(map(leaf_hash, tx.bodies))
         after = Head(grown.size, grown.to_bytes(), head.sealed + len(tx.payloads), tx.now)
-        _SET_HEAD.form(self.database.dialect).run(
-            cursor,
-            {
-                "ns": self.namespace,
-                "size_": after.size,
-                "frontier_": after.frontier,
-                "sealed_": after.sealed,
-                "at_": after.at,
-            },
+        _SET_HEAD.form(self.database.dialect).run_row(
+            cursor, (after.size, after.frontier, after.sealed, after.at, self.namespace)
         )
         return after, grown
-
-    def _continued(self, head: Head) -> Frontier:
-        """The head row's frontier. Raises `RecoveryRequired` where rule 6 forbids to write on it."""
-        known = self._frontier
-        if head.size > known.size:
-            return _frontier(head.size, head.frontier)
-        if head.size < known.size or head.frontier != known.to_bytes():
-            raise RecoveryRequired(
-                f"The ledger in {self.database.name} ends at entry {head.size}; it does not continue what"
-                f" this process recorded up to entry {known.size}.",
-                fix="The database was put back or replaced. Stop every process of this home and restore it.",
-            )
-        return known
 
     def _time(self, last: int) -> int:
         """The transaction's time: never before the last one, and not taken from a clock that jumped."""
@@ -431,6 +490,19 @@ class Journal:
         kind = ConnectionLost if isinstance(cause, self.database.away) else HomeUnusable
         return kind(f"The journal {self.database.name} could not be read: {cause}.")
 
+    def scrub(self, content: bytes) -> bool:
+        """Take what deleted rows of `subjects` left behind out of the database's own files.
+
+        Returns:
+            True where `content` was looked for and is nowhere in them any more.
+        """
+        for rebuild in (False, True):
+            with self._lock, self.database.turn():
+                self.database.purge(tables.subjects, rebuild=rebuild)
+            if not self.database.holds(content):
+                return True
+        return False
+
     def head(self) -> tuple[int, Frontier, int]:
         """Ledger size, frontier, and the time of the last transaction in microseconds."""
         with self.read() as connection:
@@ -439,7 +511,7 @@ class Journal:
                     tables.head.c.namespace == self.namespace
                 )
             ).one()
-        return row.size, _frontier(row.size, row.frontier), row.at
+        return row.size, read_frontier(row.size, row.frontier), row.at
 
     def entries(self, start: int = 0, stop: int | None = None, *, page: int = 4_096) -> Iterator[bytes]:
         """The ledger's entries `start` to `stop` (exclusive), in order, read page by page."""
@@ -459,20 +531,13 @@ class Journal:
                 ).all()
             for seq, body in rows:
                 if seq != self.start + start:
-                    raise HomeUnusable(f"Ledger entry {start} is missing from the database.")
+                    raise Tampered(f"Ledger entry {start} is missing from the database.")
                 start += 1
                 yield body
             if len(rows) < limit:
                 if stop is not None:
-                    raise HomeUnusable(f"Ledger entry {start} is missing from the database.")
+                    raise Tampered(f"Ledger entry {start} is missing from the database.")
                 return
-
-
-def _frontier(size: int, content: bytes) -> Frontier:
-    try:
-        return Frontier.from_bytes(size, content)
-    except ValueError as error:
-        raise HomeUnusable(f"The ledger's head row does not read: {error}.") from error
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:
@@ -483,6 +548,6 @@ def _running_loop() -> asyncio.AbstractEventLoop | None:
         return None
 
 
-def _answer_all(group: list[_Waiting[Any]]) -> None:
+def _answer_all(group: list[Waiting[Any]]) -> None:
     for waiting in group:
         waiting.answer()

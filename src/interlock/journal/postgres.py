@@ -66,11 +66,18 @@ _SESSION = """
 # The row is locked before the outer select reads the clock: what was waited for is not in the past.
 _LOCK_HEAD = """
     WITH locked AS MATERIALIZED (
-        SELECT size, frontier, sealed, at FROM head WHERE namespace = %s FOR UPDATE
+        SELECT size, frontier, sealed, at, stopped, epoch FROM head WHERE namespace = %s FOR UPDATE
     )
-    SELECT size, frontier, sealed, at, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint,
+    SELECT size, frontier, sealed, at, stopped, epoch,
+           (extract(epoch FROM clock_timestamp()) * 1000000)::bigint,
            current_setting('fsync'), pg_current_xact_id()::text
     FROM locked
+"""
+# A restored or promoted server goes on under another timeline, a new one under another system identifier.
+_IDENTITY = """
+    SELECT (SELECT system_identifier FROM pg_control_system())::text,
+           substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8),
+           (SELECT oid FROM pg_database WHERE datname = current_database())::text
 """
 _LOOK_AT_HEAD = """
     SELECT at, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint FROM head WHERE namespace = %s
@@ -187,6 +194,20 @@ class PostgresDatabase:
     def turn(self) -> AbstractContextManager[None]:
         return nullcontext()
 
+    def identity(self) -> str | None:
+        try:
+            connection: Any = self.reader.raw_connection()
+        except (psycopg.Error, SQLAlchemyError) as error:
+            raise ConnectionLost(f"The database {self.name} cannot be reached: {_said(error)}.") from error
+        try:
+            return "/".join(connection.cursor().execute(_IDENTITY).fetchone())
+        except psycopg.errors.InsufficientPrivilege:
+            return None
+        except psycopg.Error as error:
+            raise ConnectionLost(f"The database {self.name} cannot be asked: {_said(error)}.") from error
+        finally:
+            connection.close()
+
     def free(self) -> bool:
         return False  # there is a network in between
 
@@ -274,7 +295,7 @@ class PostgresDatabase:
             break
         if ended == "aborted":
             return False
-        if ended == "committed" and row is not None and _reached(Head(*row[:4]), grown):
+        if ended == "committed" and row is not None and _reached(Head(*row[:6]), grown):
             return True
         raise OutcomeUnknown(f"{self.name} came back in a state that does not tell whether it committed.")
 
@@ -310,6 +331,25 @@ class PostgresDatabase:
             yield _Cursor(cursor), row[0]
         finally:
             connection.close()
+
+    def purge(self, table: Table, *, rebuild: bool) -> None:
+        """Writes the table into a new file, which leaves no dead rows; the old file's blocks, the write-ahead
+        log and its archives are the server's."""
+        if not rebuild:
+            return
+        connection = self._connect(autocommit=True)
+        try:
+            connection.execute(sql.SQL("VACUUM (FULL) {}").format(sql.Identifier(table.name)))
+        except psycopg.Error as error:
+            raise HomeUnusable(
+                f"The table {table.name} in {self.name} could not be vacuumed: {_said(error)}.",
+                fix=f"The row is gone; have the table's owner run: VACUUM (FULL) {table.name}",
+            ) from error
+        finally:
+            connection.close()
+
+    def holds(self, content: bytes) -> bool:  # noqa: ARG002 (the server's files are not ours to read)
+        return True
 
     def close(self) -> None:
         self._drop()

@@ -34,7 +34,7 @@ class Form:
         cursor.execute(self._sql, [given[name] for name in self._order])
 
     def run_row(self, cursor: Any, row: Row) -> None:
-        """Run an insert of every column with a row in the table's order."""
+        """Run it with its parameters in their order; an insert of every column takes the table's."""
         cursor.execute(self._sql, row)
 
 

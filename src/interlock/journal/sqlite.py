@@ -2,7 +2,9 @@
 
 1. The file is private to its user; SQLite gives its side files the same mode.
 2. Writers pass the turnstile, then BEGIN IMMEDIATE; a commit that returned survives power loss.
-3. A commit either raises and is undone or returns: there is no network to lose between the two.
+3. Deleted content is overwritten (`secure_delete`). Moving rows between pages leaves copies all the same, so
+   whoever destroys a key looks for it afterwards (`holds`) and writes its table anew where it is still found.
+4. A commit either raises and is undone or returns: there is no network to lose between the two.
 """
 
 from __future__ import annotations
@@ -12,9 +14,9 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from sqlalchemy import Connection, Dialect, Table, bindparam, create_engine, event, insert, select
+from sqlalchemy import Connection, Dialect, Table, bindparam, create_engine, delete, event, insert, select
 
 from interlock.journal import tables
 from interlock.journal.clock import Clock, SystemClock
@@ -23,10 +25,20 @@ from interlock.journal.prepared import Prepared, Row
 from interlock.journal.turnstile import Turnstile
 
 _HEAD = Prepared(
-    select(tables.head.c.size, tables.head.c.frontier, tables.head.c.sealed, tables.head.c.at).where(
-        tables.head.c.namespace == bindparam("ns")
-    )
+    select(
+        tables.head.c.size,
+        tables.head.c.frontier,
+        tables.head.c.sealed,
+        tables.head.c.at,
+        tables.head.c.stopped,
+        tables.head.c.epoch,
+    ).where(tables.head.c.namespace == bindparam("ns"))
 )
+
+
+PURGE_SEC = 5.0
+"""How long a purge waits for whoever still reads an old state."""
+_PIECE = 1 << 20
 
 
 class SqliteDatabase:
@@ -62,6 +74,9 @@ class SqliteDatabase:
     def turn(self) -> Turnstile:
         return self._turnstile
 
+    def identity(self) -> str | None:
+        return None  # a file that was copied is the same journal
+
     def free(self) -> bool:
         return self._turnstile.free()
 
@@ -78,7 +93,7 @@ class SqliteDatabase:
         return cursor, self._head(cursor, namespace)
 
     def _head(self, cursor: Any, namespace: str) -> Head:
-        _HEAD.form(self.dialect).run(cursor, {"ns": namespace})
+        _HEAD.form(self.dialect).run_row(cursor, (namespace,))
         return Head(*cursor.fetchone())
 
     def add(self, cursor: Any, table: Table, rows: list[Row]) -> None:
@@ -86,7 +101,10 @@ class SqliteDatabase:
         if sql is None:
             whole = insert(table).values({c.name: bindparam(c.name) for c in table.columns})
             sql = self._inserts[table.name] = str(whole.compile(dialect=self.dialect))
-        cursor.executemany(sql, rows)
+        if len(rows) == 1:
+            cursor.execute(sql, rows[0])
+        else:
+            cursor.executemany(sql, rows)
 
     def commit(self, grown: Head) -> None:  # noqa: ARG002 (nothing can be lost on the way)
         self._cursor.execute("COMMIT")
@@ -115,11 +133,54 @@ class SqliteDatabase:
         finally:
             connection.close()
 
+    def purge(self, table: Table, *, rebuild: bool) -> None:
+        if rebuild:
+            cursor = self.writer().cursor()
+            cursor.execute("BEGIN IMMEDIATE")
+            try:
+                rows = cursor.execute(str(select(table).compile(dialect=self.dialect))).fetchall()
+                # Deleting all rows overwrites every page.
+                cursor.execute(str(delete(table).compile(dialect=self.dialect)))
+                self.add(cursor, table, rows)
+                cursor.execute("COMMIT")
+            except BaseException:
+                cursor.execute("ROLLBACK")
+                raise
+            finally:
+                cursor.close()
+        # On a connection of its own, which does not wait long for whoever reads an old state.
+        connection = sqlite3.connect(self._path, timeout=PURGE_SEC, isolation_level=None)
+        try:
+            connection.execute("PRAGMA secure_delete=ON")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        finally:
+            connection.close()
+
+    def holds(self, content: bytes) -> bool:
+        for path in (self._path, self._path.with_name(f"{self._path.name}-wal")):
+            try:
+                with path.open("rb") as file:
+                    if _contains(file, content):
+                        return True
+            except FileNotFoundError:
+                continue
+        return False
+
     def close(self) -> None:
         if self._writer is not None:
             self._writer.close()
         self.reader.dispose()
         self._turnstile.close()
+
+
+def _contains(file: BinaryIO, content: bytes) -> bool:
+    """Whether a file holds these bytes; read in pieces that overlap."""
+    tail = b""
+    while piece := file.read(_PIECE):
+        if content in tail + piece:
+            return True
+        tail = (tail + piece)[-len(content) :]
+    return False
 
 
 def _configure(connection: Any, _record: Any) -> None:
@@ -129,6 +190,7 @@ def _configure(connection: Any, _record: Any) -> None:
     cursor.execute("PRAGMA journal_mode=WAL")
     cursor.execute("PRAGMA synchronous=FULL")
     cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.execute("PRAGMA secure_delete=ON")
     cursor.execute("PRAGMA busy_timeout=30000")
     cursor.execute("PRAGMA cache_size=-65536")
     cursor.execute("PRAGMA wal_autocheckpoint=8000")

@@ -61,11 +61,12 @@ head = _table(
     _time("at"),
     _bytes("mac"),
     Column("stopped", BigInteger, nullable=False, server_default="0"),
+    Column("epoch", BigInteger, nullable=False, server_default="1"),
 )
 """A row for each namespace: where its entries and payloads start, the ledger's size and frontier, the number
 of payloads, and the time of the last transaction. `mac` covers namespace and start: it ties the database to
 the home whose keys it was begun with. `stopped` is not 0 while the ledger is being recovered: nothing is
-written until a new epoch is opened."""
+written until a new epoch is opened. `epoch` is the ledger's: a hint to look at `epochs`, no authority."""
 
 SPAN = 1 << 44
 """How many rows of `entries` and `payloads` one namespace can have; its rows start at `number * SPAN`."""
@@ -93,6 +94,16 @@ subjects = _table(
 """The key that seals what is about one subject, wrapped by a key outside the database. `id` is a keyed hash
 of the subject's name. Deleting the row erases what it sealed."""
 
+erasures = _table(
+    "erasures",
+    _text("subject", key=True),
+    _text("serial", key=True),
+    _time("at"),
+    _bytes("mac"),
+)
+"""Which subjects' keys were destroyed, by the key's serial: what tells an erased payload from one whose key
+somebody took away."""
+
 published = _table(
     "published",
     _text("holder"),
@@ -119,6 +130,7 @@ recovery_votes = _table(
     "recovery_votes",
     _text("person", key=True),
     _text("gap"),
+    _text("reason"),
     _time("at"),
     _bytes("mac"),
 )
@@ -132,6 +144,7 @@ permits = _table(
     _text("executor"),
     _text("state"),
     _number("offline"),
+    _number("entry"),
     _time("minted_at"),
     _time("expires_at"),
     _bytes("mac"),
@@ -145,7 +158,7 @@ permits = _table(
     ),
 )
 """Permits: minted for one executor, `open` until redeemed, reported or lapsed. `offline` is 1 where the
-executor may run it without redeeming."""
+executor may run it without redeeming; `entry` is the ledger index of its `permit.minted`."""
 
 policies = _table("policies", _text("snapshot", key=True), _bytes("document"), _time("first_seen"))
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Table, bindparam, insert, select
+from sqlalchemy import Table, bindparam, delete, func, insert, select, text
 
 from interlock.journal import tables
 from interlock.journal.prepared import Prepared, Row
+from interlock.journal.subjects import SERIAL_BYTES, KeyNeeded, SubjectKey, serial_of
 from interlock.ledger import Kind, entry
 from interlock.model.canonical import Json
-from interlock.model.errors import Tampered
+from interlock.model.errors import Erased, Tampered
 
 if TYPE_CHECKING:
     from interlock.journal.journal import Journal
@@ -22,8 +23,44 @@ def insert_into(table: Table) -> Prepared:
 
 
 _PAYLOAD = Prepared(
-    select(tables.payloads.c.sealed).where(
+    select(tables.payloads.c.sealed, tables.payloads.c.subject).where(
         tables.payloads.c.namespace == bindparam("ns"), tables.payloads.c.seq == bindparam("seq_")
+    )
+)
+
+
+_ENTRY = Prepared(
+    select(tables.entries.c.body).where(
+        tables.entries.c.namespace == bindparam("ns"), tables.entries.c.seq == bindparam("seq_")
+    )
+)
+
+
+_p, _s, _e = tables.payloads.c, tables.subjects.c, tables.erasures.c
+_SUBJECT = Prepared(
+    select(_s.wrapped, _s.added_at).where(_s.namespace == bindparam("ns"), _s.id == bindparam("subject_"))
+)
+_ADD_SUBJECT = insert_into(tables.subjects)
+_DROP_SUBJECT = Prepared(
+    delete(tables.subjects).where(_s.namespace == bindparam("ns"), _s.id == bindparam("subject_"))
+)
+_ERASURE = Prepared(
+    select(_e.at, _e.mac).where(
+        _e.namespace == bindparam("ns"),
+        _e.subject == bindparam("subject_"),
+        _e.serial == bindparam("serial_"),
+    )
+)
+_ADD_ERASURE = insert_into(tables.erasures)
+_SEALED_WITH = Prepared(
+    select(func.count())
+    .select_from(tables.payloads)
+    .where(
+        _p.seq >= bindparam("first_"),
+        _p.seq < bindparam("end_"),
+        _p.namespace == bindparam("ns"),
+        _p.subject == bindparam("subject_"),
+        text(f"substr(sealed, 1, {SERIAL_BYTES}) = :serial_").bindparams(bindparam("serial_")),
     )
 )
 
@@ -83,6 +120,7 @@ class Tx:
 
     def _run(self, statement: Prepared, params: dict[str, Any]) -> None:
         params["ns"] = params["namespace"] = self.namespace
+        params["start"] = self._journal.start
         statement.form(self._dialect).run(self._cursor, params)
 
     def append(self, kind: Kind, **fields: Json) -> int:
@@ -91,25 +129,171 @@ class Tx:
         self.bodies.append(entry(kind, at=self.now, namespace=self.namespace, **fields))
         return self._first + len(self.bodies) - 1
 
-    def seal(self, content: bytes) -> int:
-        """Store a payload; returns its number, which the row that owns it keeps."""
+    def entry(self, index: int) -> bytes | None:
+        """The ledger's entry of that number, committed before; None where there is none."""
+        found = self.one(_ENTRY, seq_=self._journal.start + index)
+        return None if found is None else found[0]
+
+    # --- payloads ----------------------------------------------------------------------------------------
+
+    def seal(self, content: bytes, about: str | None) -> int:
+        """Store a payload; returns its number, which the row that owns it keeps.
+
+        Args:
+            about: the name of the subject it is about; None for nobody.
+
+        Raises:
+            KeyNeeded: the subject's key is not at hand; the journal gets it and runs the transition again.
+            Tampered: the subject's row was changed from outside.
+        """
         self._writing()
+        return self._seal(content, None if about is None else self.vault.subject(self.namespace, about))
+
+    def _seal(self, content: bytes, subject: str | None) -> int:
         number = self._sealed + len(self.payloads)
-        self.payloads.append((self.vault.seal(_payload(self.namespace, number), content), None))
+        place = _place(self.namespace, number)
+        if subject is None:
+            self.payloads.append((self.vault.seal(place, content), None))
+            return number
+        try:
+            key = self._key(subject) or self._new_key(subject)
+        except Erased:
+            raise Tampered(
+                "The key of an erased subject was put back into the database.",
+                fix="Start this process anew: opening the home erases the subject again.",
+            ) from None
+        self.payloads.append((key.seal(f"{place}:{subject}", content), subject))
         return number
 
+    def seal_beside(self, content: bytes, number: int) -> int:
+        """As `seal`, about whomever payload `number` is about; about nobody where that one was tampered with,
+        since what has to be recorded now matters more."""
+        self._writing()
+        try:
+            self.unseal(number)
+        except Erased:
+            pass
+        except Tampered:
+            return self.seal(content, None)
+        _, subject = self._payload(number)
+        return self._seal(content, subject)
+
     def unseal(self, number: int) -> bytes:
-        """The payload of that number. Raises `Tampered` where it is missing or does not open."""
+        """The payload of that number.
+
+        Raises:
+            Erased: its subject was erased. Tampered: it is missing or does not open.
+            KeyNeeded, KeysUnavailable: the subject's key is not at hand, or cannot be had.
+        """
+        sealed, subject = self._payload(number)
+        place = _place(self.namespace, number)
+        if subject is None:
+            return self.vault.open(place, sealed)
+        key = self._key(subject)
+        serial = sealed[:SERIAL_BYTES]
+        if key is not None and key.serial == serial:
+            return key.open(f"{place}:{subject}", sealed)
+        if self.erased(subject, serial):
+            raise _gone()
+        raise Tampered(f"The key of payload {number} is missing, and nobody erased its subject.")
+
+    def _payload(self, number: int) -> tuple[bytes, str | None]:
+        """A payload as it is stored. Raises `Tampered` where it is missing."""
         if number >= self._sealed >= 0:
-            sealed = self.payloads[number - self._sealed][0]
-        else:
-            found = self.one(_PAYLOAD, seq_=self._journal.start + number)
-            if found is None:
-                raise Tampered(f"Payload {number} is missing from the journal.")
-            sealed = found[0]
-        return self.vault.open(_payload(self.namespace, number), sealed)
+            return self.payloads[number - self._sealed]
+        found = self.one(_PAYLOAD, seq_=self._journal.start + number)
+        if found is None:
+            raise Tampered(f"Payload {number} is missing from the journal.")
+        return found[0], found[1]
+
+    # --- subjects ----------------------------------------------------------------------------------------
+
+    def meet(self, about: str) -> None:
+        """Before anything is written: see that sealing about this subject will not have to wait.
+
+        Raises:
+            KeyNeeded: it would; the journal gets the key and runs the transition again.
+        """
+        if not self._journal.subjects.remote:
+            return
+        subject = self.vault.subject(self.namespace, about)
+        if self._key(subject) is None and not self._journal.subjects.at_hand(subject):
+            raise KeyNeeded(subject, None)
+
+    def subject(self, subject: str) -> tuple[bytes, int] | None:
+        """Serial of a subject's key and when it was made, by the subject's id; None where it has none."""
+        row = self.one(_SUBJECT, subject_=subject)
+        return None if row is None else (serial_of(row[0]), row[1])
+
+    def wrapped(self, subject: str) -> bytes | None:
+        """The subject's key as the database holds it."""
+        row = self.one(_SUBJECT, subject_=subject)
+        return None if row is None else row[0]
+
+    def sealed_with(self, subject: str, serial: bytes, since: int = 0) -> int:
+        """How many payloads from number `since` on were sealed with that key."""
+        first = self._journal.start
+        row = self.one(
+            _SEALED_WITH, first_=first + since, end_=first + tables.SPAN, subject_=subject, serial_=serial
+        )
+        return len(self.pending(subject)) + (0 if row is None else row[0])
+
+    def pending(self, subject: str) -> list[int]:
+        """Numbers of the payloads about a subject that this transaction holds and its tables do not yet."""
+        return [self._sealed + n for n, (_, about) in enumerate(self.payloads) if about == subject]
+
+    def destroy(self, subject: str, serial: bytes) -> None:
+        """Delete a subject's key and mark it as erased."""
+        self.write(_DROP_SUBJECT, subject_=subject)
+        self.memo.pop(_memo(subject), None)
+        if self.one(_ERASURE, subject_=subject, serial_=serial.hex()) is None:
+            mac = self.vault.mac("erasure", self.namespace, subject, serial.hex(), self.now)
+            self.insert(_ADD_ERASURE, (self.namespace, subject, serial.hex(), self.now, mac))
+
+    def erased(self, subject: str, serial: bytes) -> bool:
+        """Whether that key was destroyed on purpose. Raises `Tampered` where a mark of that is forged."""
+        if self._journal.subjects.erased(subject, serial):
+            return True
+        row = self.one(_ERASURE, subject_=subject, serial_=serial.hex())
+        if row is None:
+            return False
+        self.vault.check(row[1], "erasure", self.namespace, subject, serial.hex(), row[0])
+        return True
+
+    def _key(self, subject: str) -> SubjectKey | None:
+        """The subject's key, read once in each transaction; None where it has none."""
+        found: SubjectKey | None = self.memo.get(_memo(subject))
+        if found is not None:
+            return found
+        row = self.one(_SUBJECT, subject_=subject)
+        subjects = self._journal.subjects
+        if row is None:
+            subjects.drop(subject)
+            return None
+        serial, key = serial_of(row[0]), subjects.known(subject, row[0])
+        # Somebody may have put the row back. A key that is at hand was looked up in the table before.
+        if subjects.erased(subject, serial) if key is not None else self.erased(subject, serial):
+            raise _gone()
+        if key is None:
+            key = subjects.unwrap(self.namespace, subject, row[0], wait=self._first < 0)
+        self.memo[_memo(subject)] = key
+        return key
+
+    def _new_key(self, subject: str) -> SubjectKey:
+        made = self._journal.subjects.make(self.namespace, subject, wait=False)
+        self.insert(_ADD_SUBJECT, (self.namespace, subject, made.wrapped, self.now))
+        self.memo[_memo(subject)] = made.key
+        return made.key
 
 
-def _payload(namespace: str, number: int) -> str:
+def _memo(subject: str) -> str:
+    return f"subject:{subject}"
+
+
+def _gone() -> Erased:
+    return Erased("What was recorded about this subject was erased.")
+
+
+def _place(namespace: str, number: int) -> str:
     """What a payload is bound to, so that it opens in no other place."""
     return f"payload:{namespace}:{number}"

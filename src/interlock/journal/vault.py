@@ -1,13 +1,15 @@
 """What the database holds but must neither read nor forge.
 
-1. Payloads (arguments, context, outputs, nonces) are sealed with AES-256-GCM; the table's row id is bound in
-   as associated data, so a sealed value cannot be moved to another row.
+1. Content that is about nobody is sealed with AES-256-GCM under the home's own key; the name of its row is
+   bound in as associated data, so a sealed value cannot be moved to another row. What is about somebody is
+   sealed under that subject's key (`subjects.py`).
 2. Rows the gate trusts carry a keyed BLAKE2b over their kind and fields, written so that no two lists of
    fields share bytes. `check` compares in constant time and raises `Tampered`.
-3. Both keys come from a keystore outside the database and never enter it.
+3. Both keys come from a keystore outside the database and never enter it. The key that wraps subjects' keys,
+   where nothing else wraps them, is derived from the sealing key.
 
 Sources: NIST SP 800-38D (GCM, 96-bit random nonces: far below 2^32 seals for one key), RFC 7693 (BLAKE2b,
-keyed hashing).
+keyed hashing), RFC 5869 (HKDF).
 """
 
 from __future__ import annotations
@@ -20,11 +22,14 @@ from dataclasses import dataclass, field
 import orjson
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from interlock.model.errors import Tampered
 
 KEY_BYTES = 32
-_NONCE_BYTES = 12
+NONCE_BYTES = 12
+_WRAPPING = b"interlock/subject-wrapping/v1"
 
 
 def _bytes(value: bytes) -> dict[str, str]:
@@ -46,13 +51,13 @@ class Vault:
 
     def seal(self, row: str, content: bytes) -> bytes:
         """Nonce and ciphertext of `content`, valid only for the row named `row`."""
-        nonce = os.urandom(_NONCE_BYTES)
+        nonce = os.urandom(NONCE_BYTES)
         return nonce + self._aead.encrypt(nonce, content, row.encode())
 
     def open(self, row: str, sealed: bytes) -> bytes:
         """Raises `Tampered` where the bytes were not sealed by this vault for this row."""
         try:
-            return self._aead.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], row.encode())
+            return self._aead.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], row.encode())
         except (InvalidTag, ValueError) as error:
             raise Tampered(f"The payload of {row} does not open with this home's key.") from error
 
@@ -66,3 +71,11 @@ class Vault:
         """Raises `Tampered` unless `mac` is what `mac(kind, *fields)` gives."""
         if not isinstance(mac, bytes) or not hmac.compare_digest(mac, self.mac(kind, *fields)):
             raise Tampered(f"A {kind} row does not carry the mark this home gave it.")
+
+    def subject(self, namespace: str, name: str) -> str:
+        """The id of a subject: a keyed hash, which does not tell the name to whoever lacks the key."""
+        return self.mac("subject", namespace, name).hex()
+
+    def wrapping_key(self) -> bytes:
+        """32 bytes that wrap subjects' keys and do nothing else."""
+        return HKDF(SHA256(), KEY_BYTES, None, _WRAPPING).derive(self.sealing_key)

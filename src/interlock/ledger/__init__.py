@@ -11,7 +11,7 @@
 from interlock.ledger.cosignature import Cosigner, Witness
 from interlock.ledger.entries import KERNEL, MAX_ENTRY, VERSION, Kind, entry
 from interlock.ledger.merkle import EMPTY_ROOT, Frontier, leaf_hash, node_hash
-from interlock.ledger.note import Signer, checkpoint
+from interlock.ledger.note import Signer, checkpoint, signed_by
 from interlock.ledger.proof import (
     consistency_path,
     consistency_text,
@@ -19,7 +19,15 @@ from interlock.ledger.proof import (
     inclusion_text,
     subtrees,
 )
-from interlock.ledger.tiles import TILE_WIDTH, TileFile, TileWriter, entries_path, tile_path
+from interlock.ledger.tiles import (
+    TILE_WIDTH,
+    TileFile,
+    TileWriter,
+    entries_path,
+    levels_of,
+    partial_width,
+    tile_path,
+)
 from interlock.ledger.trust import TrustPolicy
 
 __all__ = [
@@ -44,7 +52,10 @@ __all__ = [
     "inclusion_path",
     "inclusion_text",
     "leaf_hash",
+    "levels_of",
     "node_hash",
+    "partial_width",
+    "signed_by",
     "subtrees",
     "tile_path",
 ]

@@ -78,9 +78,8 @@ def entry(kind: Kind, *, at: int, namespace: str, **fields: Json) -> bytes:
         raise InvalidInput("an entry names its namespace", path="$.namespace")
     if not _RESERVED.isdisjoint(fields):
         raise InvalidInput("`v` and `kernel` are the format's own", path="$")
-    raw = canonical(
-        {"v": VERSION, "kind": kind.value, "kernel": KERNEL, "at": at, "namespace": namespace, **fields}
-    )
+    fields |= {"v": VERSION, "kind": kind.value, "kernel": KERNEL, "at": at, "namespace": namespace}
+    raw = canonical(fields)
     if len(raw) > MAX_ENTRY:
         raise TooLarge(
             f"a ledger entry of {len(raw)} bytes; at most {MAX_ENTRY} fit",

@@ -78,7 +78,11 @@ class Frontier:
                 carry >>= 1
             push(root)
             size += 1
-        return Frontier(size, tuple(stack))
+        # What follows from a sound frontier by these steps is sound: it is not checked again at each commit.
+        grown = object.__new__(Frontier)
+        object.__setattr__(grown, "size", size)
+        object.__setattr__(grown, "hashes", tuple(stack))
+        return grown
 
     def root(self) -> bytes:
         """The Merkle tree hash, MTH in RFC 6962: what a checkpoint names."""

@@ -14,10 +14,11 @@ Source: c2sp.org/signed-note, c2sp.org/tlog-checkpoint; RFC 8032.
 
 from __future__ import annotations
 
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from hashlib import sha256
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from interlock.ledger.merkle import HASH_BYTES
 
@@ -60,6 +61,38 @@ class Signer:
             raise ValueError("the text of a note holds no control character but the newline")
         signature = self._id + self._key.sign(text.encode())
         return f"{text}\n\N{EM DASH} {self.name} {b64encode(signature).decode()}\n"
+
+
+def signed_by(note: str, vkey: str) -> bool:
+    """Whether a note carries a valid signature of this key, and none that is falsely in its name.
+
+    Args:
+        vkey: the verifier key of a log.
+    """
+    text, _, lines = note.rpartition("\n\n")
+    name, _, rest = vkey.partition("+")
+    label, _, encoded = rest.partition("+")
+    try:
+        data = b64decode(encoded, validate=True)
+        key = Ed25519PublicKey.from_public_bytes(data[1:])
+    except ValueError:
+        return False
+    if data[:1] != NOTE or sha256(name.encode() + b"\n" + data).digest()[:4].hex() != label:
+        return False
+    prefix, found = f"\N{EM DASH} {name} ", False
+    for line in lines.split("\n"):
+        try:
+            signature = b64decode(line.removeprefix(prefix), validate=True)
+        except ValueError:
+            continue
+        if not line.startswith(prefix) or signature[:4].hex() != label:
+            continue
+        try:
+            key.verify(signature[4:], f"{text}\n".encode())
+        except InvalidSignature:
+            return False
+        found = True
+    return found
 
 
 def checkpoint(origin: str, size: int, root: bytes) -> str:

@@ -14,7 +14,7 @@ Source: c2sp.org/tlog-tiles.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
 from interlock.ledger.entries import MAX_ENTRY
@@ -48,6 +48,16 @@ def entries_path(index: int, width: int = TILE_WIDTH) -> str:
     return f"tile/entries/{_numbered(index, width)}"
 
 
+def partial_width(level: int, size: int) -> int:
+    """How many hashes the unfinished tile of a level holds in a log of that size; 0 where there is none."""
+    return (size >> 8 * level) % TILE_WIDTH
+
+
+def levels_of(size: int) -> int:
+    """How many levels of tiles a log of that size has."""
+    return (size.bit_length() + 7) // 8
+
+
 def _numbered(index: int, width: int) -> str:
     if index < 0:
         raise ValueError(f"an index counts from 0, not {index}")
@@ -64,15 +74,31 @@ def _numbered(index: int, width: int) -> str:
 class TileWriter:
     """Turns a stream of entries into tiles and bundles; holds at most one unfinished tile for each level.
 
-    Feed every entry from the first one on to `add` and write each file it returns; then write `partials`.
+    Feed every entry from number `size` on to `add` and write each file it returns; then write `partials`.
+
+    Args:
+        size: how many entries were added before.
+        levels: the hashes of each level's unfinished tile at that size, from level 0 up.
+        bundle: the entries of the unfinished bundle.
+
+    Raises:
+        ValueError: they are not as many as the size calls for.
     """
 
     __slots__ = ("_bundle", "_levels", "_size")
 
-    def __init__(self) -> None:
-        self._size = 0
-        self._bundle: list[bytes] = []
-        self._levels: list[list[bytes]] = []
+    def __init__(
+        self, size: int = 0, levels: Sequence[Sequence[bytes]] = (), bundle: Sequence[bytes] = ()
+    ) -> None:
+        if len(bundle) != partial_width(0, size):
+            raise ValueError(f"{len(bundle)} entries in the unfinished bundle of a log of {size}")
+        for level in range(max(len(levels), levels_of(size))):
+            held = len(levels[level]) if level < len(levels) else 0
+            if held != partial_width(level, size):
+                raise ValueError(f"{held} hashes in the unfinished tile of level {level} of a log of {size}")
+        self._size = size
+        self._bundle = [part for entry in bundle for part in (len(entry).to_bytes(2, "big"), entry)]
+        self._levels = [list(hashes) for hashes in levels]
 
     @property
     def size(self) -> int:

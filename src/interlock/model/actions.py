@@ -57,10 +57,12 @@ _NEXT: dict[ActionState, frozenset[ActionState]] = {
 
 
 class ExecutorKind(StrEnum):
-    """`http`: any serving process calls out. `caller`: the process that registered the function runs it."""
+    """`http`: any serving process calls out. `caller`: the process that registered the function runs it.
+    `permitted`: a named executor elsewhere runs it, under a permit that it redeems."""
 
     HTTP = "http"
     CALLER = "caller"
+    PERMITTED = "permitted"
 
 
 @dataclass(frozen=True, slots=True)

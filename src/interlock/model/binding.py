@@ -31,7 +31,7 @@ class Binding:
     """One revision of one action, as it is hashed and as it is executed.
 
     `args` are canonical JSON values (money as fixed-scale strings). `executor` names who runs it:
-    ``{"kind": "http"}`` or ``{"kind": "caller"}``.
+    ``{"kind": "http"}``, ``{"kind": "caller"}`` or ``{"kind": "permitted", "name": …}``.
     """
 
     namespace: str

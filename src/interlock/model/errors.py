@@ -190,6 +190,16 @@ class NotFound(InterlockError):
     exit_code = 5
 
 
+class Erased(InterlockError):
+    """What was recorded about a subject was destroyed on purpose; that it was is in the ledger."""
+
+    slug = "erased"
+    title = "This was erased"
+    status = 410
+    exit_code = 5
+    advice = "Nothing brings it back; the ledger says when it was erased and by whom."
+
+
 class MethodNotAllowed(InterlockError):
     slug = "method-not-allowed"
     title = "This address does not take that method"

@@ -7,15 +7,24 @@
 3. Restrictive rules match unless proved false, permissive ones only if proved true. Nothing an agent
    reports loosens anything. Tier 4 never runs without a person.
 
-What belongs here: reading, checking, compiling and evaluating policies, and what the catalogue says about
-arguments. What does not: state, people, time, execution.
+What belongs here: reading, checking, compiling and evaluating policies, what the catalogue says about
+arguments, and the form in which a question is recorded. What does not: state, people, time, execution.
 """
 
 from __future__ import annotations
 
-from interlock.policy.catalogue import ArgType, CallerExecute, CatalogueEntry, HttpExecute, RaiseTo
+from interlock.policy.catalogue import (
+    ArgType,
+    CallerExecute,
+    CatalogueEntry,
+    HttpExecute,
+    PermittedExecute,
+    RaiseTo,
+)
 from interlock.policy.decide import Policy, Question
 from interlock.policy.explain import Explanation, Match, Raised
+from interlock.policy.holding import held_after_edit, held_as_stale
+from interlock.policy.inputs import commitment, document_of, question_of
 from interlock.policy.load import parse
 from interlock.policy.rules import BASELINE
 
@@ -27,9 +36,15 @@ __all__ = [
     "Explanation",
     "HttpExecute",
     "Match",
+    "PermittedExecute",
     "Policy",
     "Question",
     "RaiseTo",
     "Raised",
+    "commitment",
+    "document_of",
+    "held_after_edit",
+    "held_as_stale",
     "parse",
+    "question_of",
 ]

@@ -156,6 +156,30 @@ class CallerExecute:
 
 
 @dataclass(frozen=True, slots=True)
+class PermittedExecute:
+    """Run by a trusted host elsewhere, which redeems a permit at the gate.
+
+    Attributes:
+        executor: its name.
+        offline: whether people let it run under a permit that is not redeemed first. Such a run cannot be
+            stopped; an action whose tier is raised above 2 is redeemed all the same.
+    """
+
+    executor: str
+    offline: bool = False
+
+    @property
+    def idempotent_retention_sec(self) -> None:
+        """A permitted run is never repeated by the gate."""
+
+    def to_json(self) -> dict[str, Json]:
+        return {"kind": "permitted", "executor": self.executor, "offline": self.offline}
+
+
+Execute: TypeAlias = HttpExecute | CallerExecute | PermittedExecute
+
+
+@dataclass(frozen=True, slots=True)
 class RaiseTo:
     """The action's tier is at least `tier` unless `when` is proved false.
 
@@ -191,7 +215,7 @@ class CatalogueEntry:
     summary: str | None = None
     worst_case: str | None = None
     constraints: Constraints = NO_CONSTRAINTS
-    execute: HttpExecute | CallerExecute | None = None
+    execute: Execute | None = None
     probe: Json = None
     undo: str | None = None
     undo_within_sec: int | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from interlock.model.topics import TopicPattern
 from interlock.model.verdicts import Tier
 from interlock.policy.builtin import CLEAN_UNDO_SEC
-from interlock.policy.catalogue import CallerExecute, CatalogueEntry, HttpExecute
+from interlock.policy.catalogue import CallerExecute, CatalogueEntry, HttpExecute, PermittedExecute
 from interlock.policy.checking import Report
 from interlock.policy.document import ActionSpec, ArgSpec, HttpSpec, ScopeSpec
 from interlock.policy.findings import Path
@@ -144,10 +144,18 @@ class _Action:
         if execute is None:
             return
         at: Path = (*self.path, "execute")
-        if (execute.http is None) == (execute.caller is None):
-            self.report.add(at, "execute says either http or caller")
+        if sum(way is not None for way in (execute.http, execute.caller, execute.permitted)) != 1:
+            self.report.add(at, "execute says one of http, caller and permitted")
         elif execute.http is not None:
             self.address((*at, "http", "url"), execute.http)
+        elif execute.permitted is not None and execute.permitted.offline:
+            self.offline((*at, "permitted", "offline"))
+
+    def offline(self, at: Path) -> None:
+        if self.spec.tier >= Tier.EXTERNAL:
+            self.report.add(
+                at, f"offline is for tiers 1 and 2; tier {self.spec.tier} is redeemed at the gate first"
+            )
 
     def address(self, at: Path, http: HttpSpec) -> None:
         try:
@@ -246,7 +254,7 @@ def unenforced(entry: CatalogueEntry, constraint: str) -> str:
         declared = (entry.args or {}).get(role) if role else None
         if declared is None or declared.currency != "USD":
             return "it has no amount in USD"
-    elif not isinstance(entry.execute, HttpExecute):
+    elif not isinstance(entry.execute, HttpExecute | PermittedExecute):
         return "a function of the caller cannot be held to it" if entry.execute else "it has no executor"
     return ""
 

@@ -9,7 +9,15 @@ from collections.abc import Mapping
 
 from interlock.model.topics import TopicPattern
 from interlock.model.verdicts import NO_CONSTRAINTS, Constraints, Decision, Lane, OnTimeout, Tier, Trigger
-from interlock.policy.catalogue import ArgType, CallerExecute, CatalogueEntry, HttpExecute, RaiseTo
+from interlock.policy.catalogue import (
+    ArgType,
+    CallerExecute,
+    CatalogueEntry,
+    Execute,
+    HttpExecute,
+    PermittedExecute,
+    RaiseTo,
+)
 from interlock.policy.conditions import Test, compile_condition
 from interlock.policy.document import (
     ActionSpec,
@@ -139,9 +147,11 @@ def _raise_to(spec: RaiseSpec) -> RaiseTo:
     return RaiseTo(Tier(spec.tier), spec.when, tests, reported)
 
 
-def _execute(spec: ExecuteSpec | None) -> HttpExecute | CallerExecute | None:
+def _execute(spec: ExecuteSpec | None) -> Execute | None:
     if spec is None:
         return None
+    if spec.permitted is not None:
+        return PermittedExecute(spec.permitted.executor, spec.permitted.offline)
     if spec.http is None:
         return CallerExecute(_retention(spec.caller.idempotent if spec.caller else None))
     http = spec.http

@@ -58,6 +58,7 @@ from interlock.policy.scalars import ArgName as ArgName
 from interlock.policy.scalars import Count as Count
 from interlock.policy.scalars import DecisionName as DecisionName
 from interlock.policy.scalars import Duration as Duration
+from interlock.policy.scalars import ExecutorName as ExecutorName
 from interlock.policy.scalars import Group as Group
 from interlock.policy.scalars import HandoffName as HandoffName
 from interlock.policy.scalars import OnTimeoutName as OnTimeoutName
@@ -111,11 +112,19 @@ class CallerSpec(Spec):
     idempotent: IdempotentSpec | None = None
 
 
+class PermittedSpec(Spec):
+    """Run by a trusted host elsewhere, under a permit that it redeems at the gate first."""
+
+    executor: ExecutorName
+    offline: bool = False
+
+
 class ExecuteSpec(Spec):
-    """How an action runs: one of the two."""
+    """How an action runs: one of the three."""
 
     http: HttpSpec | None = None
     caller: CallerSpec | None = None
+    permitted: PermittedSpec | None = None
 
 
 _SHORT_ARG = BeforeValidator(type_shorthand, json_schema_input_type=ArgKindName | ArgSpec)

@@ -31,7 +31,6 @@ _LATER = frozenset(
         "injection_above",
         "kill_switches",
         "mcp",
-        "permitted",
         "provenance",
         "quorum",
         "sentiment_below",

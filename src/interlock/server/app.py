@@ -13,16 +13,24 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from interlock.dispatch import Dispatcher, HttpConnector
 from interlock.home import Home
-from interlock.journal import ConnectionLost
-from interlock.model.errors import InterlockError, InvalidInput, MethodNotAllowed, NotFound
+from interlock.model.errors import (
+    HomeUnusable,
+    InterlockError,
+    InvalidInput,
+    MethodNotAllowed,
+    NotFound,
+    RecoveryRequired,
+    Tampered,
+)
 from interlock.model.text import visible
-from interlock.server import events, routes
+from interlock.server import events, ledger, permits, recovery, routes, subjects
 from interlock.server.events import News
 from interlock.server.security import LOCAL, Perimeter, Site, origin_of
 
@@ -41,6 +49,7 @@ def create_app(
     *,
     hosts: Iterable[str] = LOCAL,
     public_url: str | None = None,
+    public_ledger: bool = False,
     failed: Callable[[BaseException], None] | None = None,
 ) -> FastAPI:
     """The ASGI application of one home.
@@ -48,6 +57,7 @@ def create_app(
     Args:
         hosts: names this server answers to.
         public_url: how browsers reach it, where that is not directly.
+        public_ledger: show the ledger's entries and its policies to everybody.
         failed: called when background work ended by an error; the process should then stop.
     """
 
@@ -81,12 +91,17 @@ def create_app(
         redirect_slashes=False,
     )
     app.state.home = home
+    app.state.public_ledger = public_ledger
     app.state.site = Site(
-        None if public_url is None else origin_of(public_url), f"interlock_{home.publisher.origin[-8:]}"
+        None if public_url is None else origin_of(public_url), f"interlock_{home.publisher.log[-8:]}"
     )
     app.include_router(routes.router)
+    app.include_router(permits.router)
+    home.permit_keys.current()
+    app.include_router(subjects.router)
     app.include_router(events.router)
-    _add_ledger(app, home)
+    app.include_router(recovery.router)
+    app.include_router(ledger.router)
     _add_health(app, home)
     _add_console(app)
     app.add_exception_handler(InterlockError, _problem)
@@ -108,11 +123,23 @@ def _enclose(app: FastAPI, hosts: list[str]) -> None:
 
 
 async def _publish(home: Home, stop: asyncio.Event) -> None:
+    """Publishes the ledger. What may pass, as a database or a disk that is away, never stops the server; what
+    somebody did to the record does."""
+    told = ""
     while not stop.is_set():
         try:
-            await run_in_threadpool(home.publisher.publish)
-        except ConnectionLost as error:
-            _log.error("nothing is signed: %s", error)  # whatever else is wrong ends this server
+            try:
+                if not await run_in_threadpool(home.recovery.stands):
+                    await run_in_threadpool(home.publisher.publish)
+                told = ""
+            except RecoveryRequired as error:
+                await run_in_threadpool(home.recovery.begin, error)
+        except Tampered:
+            raise
+        except (HomeUnusable, SQLAlchemyError, OSError) as error:
+            if str(error) != told:
+                told = str(error)
+                _log.error("nothing is signed: %s", error)
         if home.views.console is not None and home.server_url() is None:
             home.announce(home.views.console)  # another server of this home has left
         try:
@@ -127,9 +154,10 @@ async def _witness(home: Home, stop: asyncio.Event) -> None:
     told = ""
     while not stop.is_set():
         try:
-            await run_in_threadpool(home.witnesses.gather)
+            if home.recovery.required is None:
+                await run_in_threadpool(home.witnesses.gather)
             told = ""
-        except (InterlockError, OSError) as error:
+        except (InterlockError, SQLAlchemyError, OSError) as error:
             if str(error) != told:
                 told = str(error)
                 _log.error("no witness is asked: %s", error)
@@ -189,19 +217,7 @@ async def _unexpected(request: Request, error: Exception) -> Response:
     return problem(InterlockError("This request failed; the server's log says why."))
 
 
-# --- ledger, health, console -------------------------------------------------------------------------------
-
-
-def _add_ledger(app: FastAPI, home: Home) -> None:
-    @app.get("/ledger/checkpoint", response_class=PlainTextResponse)
-    async def checkpoint() -> str:
-        """The newest published checkpoint (C2SP tlog-checkpoint), with its witnesses' cosignatures."""
-        return await run_in_threadpool(home.witnesses.checkpoint)
-
-    @app.get("/ledger/vkey", response_class=PlainTextResponse)
-    async def vkey() -> str:
-        """The verifier key (C2SP signed-note). Compare it with one you got another way."""
-        return home.publisher.vkey + "\n"
+# --- health, console ---------------------------------------------------------------------------------------
 
 
 def _add_health(app: FastAPI, home: Home) -> None:
@@ -215,6 +231,8 @@ def _add_health(app: FastAPI, home: Home) -> None:
         """The journal answers, the clock is sound, and a policy is in force."""
 
         def look() -> dict[str, str]:
+            if home.recovery.required is not None:
+                raise home.recovery.required
             home.journal.clock.check()
             ready = {"status": "ready", "policy": home.gate.active() or ""}
             standing = home.witnesses.standing()

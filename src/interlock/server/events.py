@@ -100,6 +100,7 @@ async def events(request: Request, caller: Annotated[Caller, Depends(people_only
         raise InvalidInput("a Last-Event-ID is a ledger index", path="Last-Event-ID")
     home: Home = request.app.state.home
     start = (await run_in_threadpool(home.journal.head))[0] if last is None else int(last) + 1
+    start = max(start, await run_in_threadpool(lambda: home.publisher.first))
     return StreamingResponse(
         _stream(request, news, home, start),
         media_type="text/event-stream",

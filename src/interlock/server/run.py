@@ -30,6 +30,7 @@ def serve(
     host: str = "127.0.0.1",
     port: int = PORT,
     public_url: str | None = None,
+    public_ledger: bool = False,
     activate: bool = False,
     database: str | None = None,
     on_ready: Callable[[Home, str], None] | None = None,
@@ -39,6 +40,7 @@ def serve(
     Args:
         policy: a policy file or directory; None serves the one in force.
         public_url: how browsers reach this server, if not by `host` and `port`.
+        public_ledger: show the ledger's entries and its policies to everybody.
         activate: put `policy` in force where another one is.
         database: URL of the PostgreSQL database that holds the journal, if it is not the home's own.
         on_ready: called with the open home and the console's URL once requests are accepted.
@@ -48,9 +50,10 @@ def serve(
     """
     loaded = None if policy is None else read_policy(policy)
     listener = _listen(host, port)
-    opened = Home.open(home, policy=loaded, activate=activate, by="serve", database=database)
+    opened = Home.open(home, policy=loaded, activate=activate, by="serve", database=database, recovering=True)
     try:
-        opened.gate.policy  # noqa: B018 (a home without a policy cannot decide anything: say so now)
+        if opened.recovery.required is None:
+            opened.gate.policy  # noqa: B018 (a home without a policy cannot decide anything: say so now)
         url = public_url or f"http://{'localhost' if host in LOCAL else host}:{listener.getsockname()[1]}"
         hosts = {*LOCAL, host, urlsplit(url).hostname or host}
         server: _Server
@@ -69,6 +72,7 @@ def serve(
                 opened,
                 hosts=hosts,
                 public_url=url if public_url or host not in LOCAL else None,
+                public_ledger=public_ledger,
                 failed=failed,
             ),
             loop="uvloop",

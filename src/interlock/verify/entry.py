@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, NoReturn
+from typing import Any
 
 import rfc8785
 
@@ -61,36 +61,19 @@ class NotKnown(ValueError):
     """An entry of a version, kernel or kind this verifier does not know."""
 
 
-class _NotPlain(ValueError):
-    """The entry holds a number that is not a plain integer, so it takes the long way."""
-
-
-def _not_plain(text: str) -> NoReturn:
-    raise _NotPlain(text)
-
-
-def _constant(text: str) -> NoReturn:
+def _constant(text: str) -> Any:
     raise BadEntry(f"{text} is not JSON")
-
-
-def _plain_integer(text: str) -> int:
-    # The length first: reading a number of thousands of digits is slow, or refused by Python.
-    if len(text) > 17 or not -_MAX_INT <= (value := int(text)) <= _MAX_INT:
-        raise _NotPlain(text)
-    return value
 
 
 def _integer(text: str) -> int | float:
     # RFC 8785 knows doubles only, and writes large ones without a point; so that is what such a text denotes.
-    try:
-        return _plain_integer(text)
-    except _NotPlain:
+    # The length first: reading a number of thousands of digits is slow, or refused by Python.
+    if len(text) > 17 or not -_MAX_INT <= (value := int(text)) <= _MAX_INT:
         return float(text)
+    return value
 
 
-_integers_only = json.JSONDecoder(parse_int=_plain_integer, parse_float=_not_plain, parse_constant=_constant)
-_any_number = json.JSONDecoder(parse_int=_integer, parse_constant=_constant)
-_encoder = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+_decoder = json.JSONDecoder(parse_int=_integer, parse_constant=_constant)
 
 
 def read_entry(raw: bytes) -> dict[str, Any]:
@@ -116,19 +99,9 @@ def read_entry(raw: bytes) -> dict[str, Any]:
 
 def _parse(raw: bytes) -> dict[str, Any]:
     try:
-        text = raw.decode("utf-8")
+        value = _decoder.decode(raw.decode("utf-8"))
     except UnicodeDecodeError:
         raise BadEntry("it is not UTF-8") from None
-    # For ASCII text with no number but integers, sorting and escaping as json does is RFC 8785: the orders by
-    # code point and by UTF-16 unit agree, and both escape the same characters the same way. An escaped
-    # non-ASCII key comes out unescaped and so differs from the text whatever its place.
-    simple = raw.isascii()
-    try:
-        try:
-            value = (_integers_only if simple else _any_number).decode(text)
-        except _NotPlain:
-            simple = False
-            value = _any_number.decode(text)
     except BadEntry:
         raise
     except ValueError:
@@ -137,7 +110,7 @@ def _parse(raw: bytes) -> dict[str, Any]:
         raise BadEntry("it is not a JSON object")
     _check_known(value)
     try:
-        canonical = _encoder.encode(value).encode("utf-8") if simple else rfc8785.dumps(value)
+        canonical = rfc8785.dumps(value)
     except ValueError:  # a lone surrogate, or a number too large for a double
         raise BadEntry("it has no canonical form") from None
     if canonical != raw:

@@ -2,15 +2,19 @@
 
 1. An action runs only after it was proposed and the policy allowed it, or a person approved it. The approval
    names the action hash and the review hash that were requested, is the one open for that revision, and is
-   given once.
-2. A claim is for the current revision, carries the action hash that was allowed, raises the epoch, and comes
-   before the action expires, is withdrawn, revoked, stale or settled.
+   given once. Where its request asked for a passkey, it carries an assertion.
+2. A claim is for the current revision, carries the action hash that was allowed and the approval and review
+   hash that were given, raises the epoch, and comes before the action expires, is withdrawn, revoked, stale
+   or settled. What an executor elsewhere runs is claimed with a permit, once.
 3. Whatever is settled or in doubt was claimed, for the same revision, last with the same epoch. A revision is
-   settled at most once; what a person reconciles, or a late report settles, was in doubt.
+   settled at most once; what a person reconciles, or a late report settles, was in doubt. A run that the gate
+   only assumes is in doubt at once.
 4. An edit and a stale policy decision take permission away; nothing gives it but a first proposal that the
-   policy allows, and an approval. Only what is stale is requested anew. A claimed action is not edited and
-   ends with its outcome; what has ended stays so.
-5. What is kept for each action is a few words, so a log of millions is followed in one pass.
+   policy allows, and an approval. An edit is the answer of whoever made it to the request it supersedes. Only
+   what is stale is requested anew. A claimed action is not edited and ends with its outcome; what has ended
+   stays so.
+5. In doubt without a claim is only what was open when a new epoch of the ledger was opened.
+6. What is kept for each action is a few words, so a log of millions is followed in one pass.
 
 What entries mean, and which fields each kind carries: `docs/ledger.md`.
 """
@@ -18,247 +22,334 @@ What entries mean, and which fields each kind carries: `docs/ledger.md`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from enum import Enum, auto
+from typing import Any
+
+from interlock.verify.authority import Authority
+from interlock.verify.broken import Broken, Unfounded
+from interlock.verify.passkeys import Passkeys
+from interlock.verify.permits import Permits
 
 _ALLOWS = frozenset({"allow", "allow_with_constraints"})
-_APPROVES = frozenset({"approve", "approve_with_constraints"})
-_DECIDED = ("", -1, "", "")
+_OUTCOMES = frozenset({"succeeded", "failed"})
+_DECIDED = ""
 
 
-class Broken(ValueError):
-    """The entry cannot follow what came before it. The message is a sentence."""
+class State(Enum):
+    """How far an action came."""
+
+    HELD = auto()
+    MAY_RUN = auto()
+    EDITING = auto()
+    STALE = auto()
+    ENDED = auto()
+    CLAIMED = auto()
+    ASSUMED = auto()
+    DOUBTFUL = auto()
+    SETTLED = auto()
 
 
-class _Action:
+_CLAIMED_ONCE = frozenset({State.CLAIMED, State.ASSUMED, State.DOUBTFUL, State.SETTLED})
+
+
+class Action:
     """What is remembered of an action: its current revision and how far that came."""
 
     __slots__ = (
         "action_hash",
         "approval",
-        "doubtful",
-        "ended",
+        "editing",
+        "editors",
         "epoch",
-        "may_run",
+        "key",
+        "permit",
+        "permitted",
+        "review_hash",
         "revision",
-        "settled",
-        "stale",
+        "state",
+        "step_up",
     )
 
-    def __init__(self, revision: int, action_hash: str) -> None:
-        self.revision = revision
-        self.action_hash = action_hash
-        self.approval: str | None = None
-        self.may_run = False
-        self.ended = False
-        self.stale = False
+    def __init__(self, entry: Mapping[str, Any], state: State) -> None:
+        self.revision: int = entry["revision"]
+        self.action_hash: str = entry["action_hash"]
+        self.state = state
+        self.key: str | None = entry.get("key")
+        self.permitted = entry["executor"] == "permitted"
         self.epoch: int | None = None
-        self.doubtful = False
-        self.settled: str | None = None
+        self.permit: str | None = None
+        self.approval: str | None = None
+        self.review_hash: str | None = None
+        self.step_up = False
+        self.editors: tuple[str, ...] = ()
+        self.editing: tuple[str, str | None] | None = None
+        """Who answers the request with an edit, and the action hash they signed for it."""
 
 
 class Life:
-    """Follows every action through the entries, in order."""
+    """Follows every action of one namespace through the entries, in order.
 
-    __slots__ = ("_actions", "_alike", "_requests")
+    Args:
+        recovers: whether this entry, which puts an action in doubt, belongs to the opening of an epoch.
+        editor_approved: told of each approval that its entry calls provably tighter.
+    """
 
-    def __init__(self) -> None:
-        self._actions: dict[str, _Action] = {}
-        # Settled actions change no more; those that ended alike are remembered as one.
-        self._alike: dict[tuple[int, int | None, str], _Action] = {}
-        # (action key, revision, action hash, review hash) of each approval request; _DECIDED afterwards.
-        self._requests: dict[str, tuple[str, int, str, str]] = {}
+    def __init__(
+        self,
+        authority: Authority,
+        passkeys: Passkeys,
+        permits: Permits,
+        *,
+        recovers: Callable[[Mapping[str, Any]], bool],
+        editor_approved: Callable[[], None],
+    ) -> None:
+        self._authority = authority
+        self._passkeys = passkeys
+        self._permits = permits
+        self._recovers = recovers
+        self._editor_approved = editor_approved
+        self._actions: dict[str, Action] = {}
+        # Actions that are over change no more; those that ended alike are remembered as one.
+        self._alike: dict[tuple[int, int | None, State, str], Action] = {}
+        # The action that each approval request is about; _DECIDED afterwards.
+        self._requests: dict[str, str] = {}
+        self.assumed = 0
+        """Runs that the gate only assumes and that are not in doubt yet."""
 
-    def follow(self, entry: Mapping[str, Any]) -> None:
-        """Take the next entry (as `read_entry` gives it). Raises `Broken` where it cannot come next."""
-        step = self._STEPS.get(entry["kind"])
-        if step is not None:
-            step(self, entry)
+    # --- opening ------------------------------------------------------------------------------------------
 
-    def _proposed(self, entry: Mapping[str, Any]) -> None:
-        key = _action_key(entry)
-        known = self._actions.get(key)
-        revision = _number(entry, "revision")
-        if known is not None and revision <= known.revision:
-            raise Broken(f"revision {revision} of this action was proposed before")
-        self._open(key, entry, allowed=known is None and _text(entry, "decision") in _ALLOWS)
+    def proposed(self, entry: Mapping[str, Any]) -> None:
+        if entry["action"] in self._actions:
+            raise Broken("this action was proposed before")
+        self._open(entry, State.MAY_RUN if entry["decision"] in _ALLOWS else State.HELD)
 
-    def _edited(self, entry: Mapping[str, Any]) -> None:
+    def edited(self, entry: Mapping[str, Any]) -> None:
         known = self._known(entry)
-        revision = _number(entry, "revision")
-        if revision <= known.revision:
-            raise Broken(f"an edit makes a new revision; {revision} is not later than {known.revision}")
-        self._open(_action_key(entry), entry, allowed=False)
-
-    def _open(self, key: str, entry: Mapping[str, Any], *, allowed: bool) -> None:
-        """Begin a revision: its request for approval, if it has one, becomes the only open one."""
-        before = self._actions.get(key)
-        if before is not None and before.epoch is not None:
+        if known.state in _CLAIMED_ONCE:
             raise Broken("the action was claimed already; it cannot become another revision")
-        action = _Action(_number(entry, "revision"), _text(entry, "action_hash"))
-        action.may_run = allowed
-        action.ended = entry.get("decision") == "deny"
-        self._actions[key] = action
-        self._request(key, action, entry)
+        if entry["revision"] <= known.revision:
+            raise Broken(
+                f"an edit makes a new revision; {entry['revision']} is not later than {known.revision}"
+            )
+        if known.state is not State.EDITING or known.editing is None or known.approval != entry["supersedes"]:
+            raise Broken("nobody answered the request that it supersedes with an edit")
+        editor, signed = known.editing
+        self._open(entry, State.HELD, (*known.editors, entry["person"]))
+        if entry["person"] != editor:
+            raise Broken("another person edited than the one who answered the request")
+        if signed is not None and signed != entry["action_hash"]:
+            raise Broken("the edit is not the one that its editor signed")
 
-    def _request(self, key: str, action: _Action, entry: Mapping[str, Any]) -> None:
-        if entry.get("approval") is None:
+    def _open(self, entry: Mapping[str, Any], state: State, editors: tuple[str, ...] = ()) -> None:
+        action = Action(entry, state)
+        action.editors = editors
+        self._actions[entry["action"]] = action
+        if entry["decision"] == "deny":
+            self._end(entry, action)
+        self._request(action, entry)
+
+    def _request(self, action: Action, entry: Mapping[str, Any]) -> None:
+        """The request of an entry, if it makes one, becomes the only open one of its action."""
+        approval, review_hash = entry.get("approval"), entry.get("review_hash")
+        if (approval is None) != (review_hash is None):
+            raise Broken("it names a request or a review hash without the other")
+        if approval is None:
             return
-        approval = _text(entry, "approval")
+        if action.state is not State.HELD:
+            raise Broken("it requests an approval of what is not held")
         if approval in self._requests:
             raise Broken("the approval request was made before")
-        action.approval = approval
-        self._requests[approval] = (key, action.revision, action.action_hash, _text(entry, "review_hash"))
+        self._requests[approval] = entry["action"]
+        action.approval, action.review_hash = approval, review_hash
+        action.step_up = entry.get("step_up") is True
 
-    def _redecided(self, entry: Mapping[str, Any]) -> None:
+    def redecided(self, entry: Mapping[str, Any]) -> None:
         action = self._current(entry)
-        if not action.stale:
+        if action.state is not State.STALE:
             if entry.get("approval") is not None:
                 raise Broken("a new request was made although the action was not stale")
             return
-        action.stale = False
-        action.ended = entry.get("decision") == "deny"
-        self._request(_action_key(entry), action, entry)
+        if entry["decision"] == "deny":
+            self._end(entry, action)
+            return
+        action.state = State.HELD
+        self._request(action, entry)
 
-    def _stale(self, entry: Mapping[str, Any]) -> None:
-        self._stopped(entry).stale = True
+    # --- stopping -----------------------------------------------------------------------------------------
 
-    def _over(self, entry: Mapping[str, Any]) -> None:
-        self._stopped(entry).ended = True
+    def stale(self, entry: Mapping[str, Any]) -> None:
+        self._stopped(entry).state = State.STALE
 
-    def _stopped(self, entry: Mapping[str, Any]) -> _Action:
+    def over(self, entry: Mapping[str, Any]) -> None:
+        self._end(entry, self._stopped(entry))
+
+    def _stopped(self, entry: Mapping[str, Any]) -> Action:
         """The action, which from here on may not run by what was decided so far."""
         action = self._current(entry)
-        if action.epoch is not None:
+        if action.state in _CLAIMED_ONCE:
             raise Broken("the action was claimed already; only its outcome can follow")
-        if action.ended:
+        if action.state in (State.ENDED, State.EDITING):
             raise Broken("the action had ended already")
-        action.may_run = False
-        action.approval = None
+        action.approval = action.review_hash = None
         return action
 
-    def _decided(self, entry: Mapping[str, Any]) -> None:
-        approval = _text(entry, "approval")
-        request = self._requests.get(approval)
-        if request is None:
-            raise Broken("nobody requested this approval")
-        if request is _DECIDED:
+    def _end(self, entry: Mapping[str, Any], action: Action, outcome: str = "") -> None:
+        action.state = State.SETTLED if outcome else State.ENDED
+        action.action_hash, action.approval, action.review_hash, action.permit = "", None, None, None
+        action.key, action.editors = None, ()
+        alike = (action.revision, action.epoch, action.state, outcome)
+        self._actions[entry["action"]] = self._alike.setdefault(alike, action)
+
+    # --- deciding -----------------------------------------------------------------------------------------
+
+    def decided(self, entry: Mapping[str, Any]) -> None:
+        approval = entry["approval"]
+        about = self._requests.get(approval)
+        if about is None:
+            raise Unfounded("nobody requested this approval")
+        if about is _DECIDED:
             raise Broken("the approval request was decided before")
         self._requests[approval] = _DECIDED
-        key, revision, action_hash, review_hash = request
-        action = self._actions[key]
-        if action.approval != approval or action.ended:
+        action = self._actions[about]
+        if action.approval != approval or action.state is not State.HELD:
             raise Broken("the request had ended before it was decided")
-        if _text(entry, "decision") not in _APPROVES:
-            action.ended = True
-            return
-        if _text(entry, "action_hash") != action_hash:
-            raise Broken("the approval names another action hash than was requested")
-        if _text(entry, "review_hash") != review_hash:
-            raise Broken("the approval names another review hash than was requested")
-        if _action_key(entry) != key or _number(entry, "revision") != revision:
-            raise Broken("the approval names another action or revision than was requested")
-        action.may_run = True
+        if about != entry["action"] or action.revision != entry["revision"]:
+            raise Broken("the answer names another action or revision than was requested")
+        if action.action_hash != entry["action_hash"]:
+            raise Broken("the answer names another action hash than was requested")
+        if action.review_hash != entry["review_hash"]:
+            raise Broken("the answer names another review hash than was requested")
+        key, editors, step_up = action.key, action.editors, action.step_up
+        answer = entry["decision"]
+        if answer == "approve":
+            action.state = State.MAY_RUN
+        elif answer == "edit":
+            action.state, action.editing = State.EDITING, (entry["person"], _signed_hash(entry))
+        else:
+            self._end(entry, action)
+        if self._authority.decided(entry, key, editors):
+            self._editor_approved()
+        self._passkeys.check(entry, needed=step_up and answer == "approve")
 
-    def _claimed(self, entry: Mapping[str, Any]) -> None:
+    # --- running ------------------------------------------------------------------------------------------
+
+    def minted(self, entry: Mapping[str, Any]) -> None:
         action = self._current(entry)
-        epoch = _number(entry, "epoch")
-        if action.settled is not None or action.doubtful:
-            raise Broken("the action was claimed again after it had run")
-        if not action.may_run:
-            raise Broken("the action was claimed without being allowed or approved")
-        if "action_hash" in entry and entry["action_hash"] != action.action_hash:
-            raise Broken("the claim names another action hash than was allowed")
-        if "approval" in entry and entry["approval"] != action.approval:
-            raise Broken("the claim names another approval than the one it was given")
-        if action.epoch is not None and epoch <= action.epoch:
-            raise Broken(f"the action was claimed again without a later epoch than {action.epoch}")
-        action.epoch = epoch
+        if action.state is not State.MAY_RUN:
+            raise Broken("a permit was minted for an action that may not run")
+        if entry["action_hash"] != action.action_hash:
+            raise Broken("the permit names another action hash than was allowed")
+        if not action.permitted:
+            raise Broken("a permit was minted for an action that no executor elsewhere runs")
+        self._permits.minted(entry)
 
-    def _settled(self, entry: Mapping[str, Any]) -> None:
+    def claimed(self, entry: Mapping[str, Any]) -> None:
+        action = self._current(entry)
+        state = action.state
+        if state is State.DOUBTFUL or state is State.SETTLED:
+            raise Broken("the action was claimed again after it had run")
+        if state is not State.MAY_RUN and state is not State.CLAIMED:
+            raise Broken("the action was claimed without being allowed or approved")
+        epoch = entry["epoch"]
+        if epoch <= (action.epoch or 0):
+            raise Broken(f"the action was claimed without a later epoch than {action.epoch or 0}")
+        again, action.epoch, action.state = state is State.CLAIMED, epoch, State.CLAIMED
+        if entry["action_hash"] != action.action_hash:
+            raise Broken("the claim names another action hash than was allowed")
+        if entry.get("approval") != action.approval:
+            raise Broken("the claim names another approval than the one it was given")
+        if entry.get("review_hash") != action.review_hash:
+            raise Broken("the claim names another review hash than was approved")
+        if entry.get("assumed") is True:
+            action.state = State.ASSUMED
+            self.assumed += 1
+        if entry.get("permit") is not None:
+            if again:
+                raise Broken("an action that was claimed already ran once more with a permit")
+            action.permit = entry["permit"]
+            if self._permits.redeemed(entry) != entry["policy"]:
+                self._authority.under_policy(entry)
+        elif action.permitted:
+            raise Broken("what an executor elsewhere runs was claimed without a permit")
+        elif action.state is State.ASSUMED:
+            raise Broken("a run is assumed only where a permit was out")
+
+    def settled(self, entry: Mapping[str, Any]) -> None:
         self._settle(self._ran(entry), entry)
 
-    def _in_doubt(self, entry: Mapping[str, Any]) -> None:
-        action = self._ran(entry)
-        if action.settled is not None:
+    def in_doubt(self, entry: Mapping[str, Any]) -> None:
+        if entry.get("recovery") is not None:
+            self._recovered(entry)
+            return
+        action = self._ran(entry, assumed=True)
+        if action.state is State.SETTLED:
             raise Broken("the action fell in doubt after it was settled")
-        action.doubtful = True
+        if action.state is State.ASSUMED:
+            self.assumed -= 1
+        action.state = State.DOUBTFUL
 
-    def _reconciled(self, entry: Mapping[str, Any]) -> None:
+    def _recovered(self, entry: Mapping[str, Any]) -> None:
+        if not self._recovers(entry):
+            raise Broken("it was put in doubt by the opening of an epoch that is not being opened")
         action = self._current(entry)
-        if not action.doubtful:
+        if action.state in (State.ENDED, State.DOUBTFUL, State.SETTLED):
+            raise Broken("the opening of an epoch put in doubt what was not open")
+        if entry["epoch"] != (action.epoch or 0):
+            raise Broken(f"the action was last claimed with epoch {action.epoch or 0}")
+        action.state, action.approval, action.review_hash = State.DOUBTFUL, None, None
+
+    def reconciled(self, entry: Mapping[str, Any]) -> None:
+        action = self._current(entry)
+        if action.state is State.SETTLED:
+            raise Broken("the action was settled before")
+        if action.state is not State.DOUBTFUL:
             raise Broken("the action was reconciled without having been in doubt")
         self._settle(action, entry)
 
-    def _late(self, entry: Mapping[str, Any]) -> None:
+    def late(self, entry: Mapping[str, Any]) -> None:
         action = self._ran(entry)
-        if entry.get("applied") is not True:
+        if not entry["applied"]:
             return
-        if not action.doubtful:
+        if action.state is State.SETTLED:
+            raise Broken("the action was settled before")
+        if action.state is not State.DOUBTFUL:
             raise Broken("a late report settled an action that was not in doubt")
         self._settle(action, entry)
 
-    def _settle(self, action: _Action, entry: Mapping[str, Any]) -> None:
-        outcome = _text(entry, "outcome")
-        if outcome not in ("succeeded", "failed"):
+    def _settle(self, action: Action, entry: Mapping[str, Any]) -> None:
+        outcome = entry["outcome"]
+        if outcome not in _OUTCOMES:
             raise Broken("an action settles as succeeded or failed")
-        if action.settled is not None:
-            raise Broken(f"the action was settled before, as {action.settled}")
-        action.settled = outcome
-        action.action_hash, action.approval = "", None
-        same = self._alike.setdefault((action.revision, action.epoch, outcome), action)
-        self._actions[_action_key(entry)] = same
+        if action.state is State.SETTLED:
+            raise Broken("the action was settled before")
+        if "action_hash" in entry and entry["action_hash"] != action.action_hash:
+            raise Broken("the outcome names another action hash than was claimed")
+        self._end(entry, action, outcome)
 
-    def _ran(self, entry: Mapping[str, Any]) -> _Action:
+    def _ran(self, entry: Mapping[str, Any], *, assumed: bool = False) -> Action:
         action = self._current(entry)
-        epoch = _number(entry, "epoch")
-        if epoch != action.epoch:
-            raise Broken(f"nobody holds the action with epoch {epoch}")
+        if action.epoch is None or entry["epoch"] != action.epoch:
+            raise Broken(f"nobody holds the action with epoch {entry['epoch']}")
+        if action.state is State.ASSUMED and not assumed:
+            raise Broken("a run that is only assumed was not put in doubt first")
         return action
 
-    def _known(self, entry: Mapping[str, Any]) -> _Action:
-        action = self._actions.get(_action_key(entry))
+    # --- finding ------------------------------------------------------------------------------------------
+
+    def _known(self, entry: Mapping[str, Any]) -> Action:
+        action = self._actions.get(entry["action"])
         if action is None:
-            raise Broken("the action was never proposed")
+            raise Unfounded("the action was never proposed")
         return action
 
-    def _current(self, entry: Mapping[str, Any]) -> _Action:
+    def _current(self, entry: Mapping[str, Any]) -> Action:
         action = self._known(entry)
-        revision = _number(entry, "revision")
-        if revision != action.revision:
-            raise Broken(f"revision {revision} is not the current one, {action.revision}")
+        if entry["revision"] != action.revision:
+            raise Broken(f"revision {entry['revision']} is not the current one, {action.revision}")
         return action
 
-    _STEPS: ClassVar[Mapping[str, Callable[[Life, Mapping[str, Any]], None]]] = {
-        "action.proposed": _proposed,
-        "action.edited": _edited,
-        "action.redecided": _redecided,
-        "action.stale": _stale,
-        "action.expired": _over,
-        "action.withdrawn": _over,
-        "action.revoked": _over,
-        "approval.decided": _decided,
-        "action.claimed": _claimed,
-        "action.settled": _settled,
-        "action.in_doubt": _in_doubt,
-        "action.reconciled": _reconciled,
-        "action.late_report": _late,
-    }
 
-
-def _action_key(entry: Mapping[str, Any]) -> str:
-    # A namespace is printable, so the separator cannot stand in it.
-    return f"{entry['namespace']}\0{_text(entry, 'action')}"
-
-
-def _text(entry: Mapping[str, Any], name: str) -> str:
-    value = entry.get(name)
-    if type(value) is not str or not value:
-        raise Broken(f"it lacks `{name}`")
-    return value
-
-
-def _number(entry: Mapping[str, Any], name: str) -> int:
-    value = entry.get(name)
-    if type(value) is not int or value < 0:
-        raise Broken(f"it lacks `{name}`")
-    return value
+def _signed_hash(entry: Mapping[str, Any]) -> str | None:
+    """The action hash that an answer with an assertion was given for."""
+    answer = entry.get("answer")
+    return None if answer is None else str(answer.get("action_hash"))

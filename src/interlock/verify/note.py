@@ -59,6 +59,17 @@ class Key:
             raise BadNote("an Ed25519 key has 32 bytes")
         return cls(name, key_id, Ed25519PublicKey.from_public_bytes(data[1:]))
 
+    @property
+    def vkey(self) -> str:
+        """The verifier key as text."""
+        data = bytes([_ED25519]) + self.public.public_bytes_raw()
+        return f"{self.name}+{self.id.hex()}+{b64encode(data).decode()}"
+
+    @property
+    def told(self) -> str:
+        """The name and the key id, for a sentence."""
+        return f"{self.name}+{self.id.hex()}"
+
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
@@ -93,16 +104,20 @@ class Note:
             raise BadNote(f"it has more than {_MAX_SIGNATURES} signatures")
         return cls(whole[: split + 1], tuple(_signature(line) for line in lines))
 
+    def names(self, key: Key) -> bool:
+        """Whether a signature is given in the name of this key; it may be false."""
+        return any((name, key_id) == (key.name, key.id) for name, key_id, _ in self.signatures)
+
     def check_signed_by(self, key: Key) -> None:
         """Raises `BadNote` unless the key signed this text and nothing false is signed in its name."""
         ours = [sig for name, key_id, sig in self.signatures if (name, key_id) == (key.name, key.id)]
         if not ours:
-            raise BadNote(f"it is not signed by the key {key.name}+{key.id.hex()}")
+            raise BadNote(f"it is not signed by the key {key.told}")
         for signature in ours:
             try:
                 key.public.verify(signature, self.text.encode())
             except InvalidSignature:
-                raise BadNote(f"the signature of {key.name}+{key.id.hex()} does not verify") from None
+                raise BadNote(f"the signature of {key.told} does not verify") from None
 
     def checkpoint(self) -> Checkpoint:
         """The text read as a checkpoint. Raises `BadNote` where it is none."""

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from interlock.verify.succession import Succession
+
 MAX_PROBLEMS = 100
 _SHOWN = 200
 
@@ -35,6 +37,16 @@ class Report:
         kinds: how many entries of each kind were read.
         cannot_check: nothing failed, but not everything could be checked.
         cosigned: with a trust policy, which of its witnesses cosigned, and when, in seconds since 1970.
+        first: the entry that the export begins with; what was before is known by its hashes only.
+        vkey: the verifier key that signs now; empty where it could not be found out.
+        solo: numbers of the answers that people gave alone, being the only ones enrolled.
+        tightened: numbers of the approvals by somebody who edited, which the gate calls provably tighter.
+        assertions: how many answers were signed with a passkey, all of them verified where `ok`.
+        permits: how many were ``minted``, ``redeemed``, to work ``offline``, and ran only as is ``assumed``.
+        successions: each rotation of the key and each new epoch, in order.
+        erased: how many times a subject's key was destroyed.
+        pruned: entries before this number are said to be out of the database.
+        policies: how many policy documents came along, each of them what its name says.
     """
 
     ok: bool
@@ -46,6 +58,16 @@ class Report:
     kinds: dict[str, int]
     cannot_check: bool
     cosigned: dict[str, int] = field(default_factory=dict)
+    first: int = 0
+    vkey: str = ""
+    solo: tuple[int, ...] = ()
+    tightened: tuple[int, ...] = ()
+    assertions: int = 0
+    permits: dict[str, int] = field(default_factory=dict)
+    successions: tuple[Succession, ...] = ()
+    erased: int = 0
+    pruned: int = 0
+    policies: int = 0
 
 
 @dataclass(slots=True)

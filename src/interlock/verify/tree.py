@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 
 WIDTH = 256
@@ -18,6 +18,11 @@ NOTHING = sha256(b"").digest()
 
 def leaf_hashes(entries: Sequence[bytes]) -> list[bytes]:
     return [sha256(b"\x00" + entry).digest() for entry in entries]
+
+
+def hashes_of(tile: bytes) -> list[bytes]:
+    """The hashes that a tile holds."""
+    return [tile[at : at + 32] for at in range(0, len(tile), 32)]
 
 
 def tree_hash(hashes: Sequence[bytes]) -> bytes:
@@ -79,3 +84,19 @@ class Rows:
             together = row + closing
             closing = [tree_hash(together)] if together else []
         return closing[0] if closing else NOTHING
+
+
+def root_of(size: int, row: Callable[[int, int, int], Sequence[bytes]]) -> bytes:
+    """The hash of the tree of the first `size` entries, from the tiles of it or of a larger one.
+
+    Args:
+        row: the first so many (last argument) hashes of the tile with this level and index.
+    """
+    closing: list[bytes] = []
+    level = 0
+    while size >> (8 * level):
+        index, count = divmod(size >> (8 * level), WIDTH)
+        together = [*(row(level, index, count) if count else ()), *closing]
+        closing = [tree_hash(together)] if together else []
+        level += 1
+    return closing[0] if closing else NOTHING

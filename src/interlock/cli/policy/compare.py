@@ -91,6 +91,7 @@ def diff_json(found: Diff, old: Policy, new: Policy, limit: int) -> dict[str, An
         "tried": found.tried,
         "complete": found.complete,
         "untried": list(found.untried),
+        "offline": list(found.offline),
     }
 
 
@@ -102,6 +103,8 @@ def diff_lines(found: Diff, limit: int) -> Iterator[Line]:
     for change in found.changes:
         yield from _change(change)
     yield ""
+    for topic in found.offline:
+        yield (f"looser: {topic} may run under a permit that nobody redeems", _STYLE["looser"])
     if not found.witnesses:
         yield f"Of {found.tried:,} actions that were tried, none gets another answer."
     for witness in found.witnesses[:limit]:

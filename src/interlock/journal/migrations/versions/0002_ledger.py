@@ -14,6 +14,7 @@ TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 
 def upgrade() -> None:
     op.add_column("head", sa.Column("stopped", sa.BigInteger(), nullable=False, server_default="0"))
+    op.add_column("head", sa.Column("epoch", sa.BigInteger(), nullable=False, server_default="1"))
     op.add_column("payloads", sa.Column("subject", TEXT, nullable=True))
     op.create_table(
         "subjects",
@@ -22,6 +23,16 @@ def upgrade() -> None:
         sa.Column("wrapped", sa.LargeBinary(), nullable=False),
         sa.Column("added_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("namespace", "id"),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "erasures",
+        sa.Column("namespace", TEXT, nullable=False),
+        sa.Column("subject", TEXT, nullable=False),
+        sa.Column("serial", TEXT, nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("mac", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("namespace", "subject", "serial"),
         sqlite_with_rowid=False,
     )
     op.create_table(
@@ -52,6 +63,7 @@ def upgrade() -> None:
         sa.Column("namespace", TEXT, nullable=False),
         sa.Column("person", TEXT, nullable=False),
         sa.Column("gap", TEXT, nullable=False),
+        sa.Column("reason", TEXT, nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False),
         sa.Column("mac", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("namespace", "person"),
@@ -66,6 +78,7 @@ def upgrade() -> None:
         sa.Column("executor", TEXT, nullable=False),
         sa.Column("state", TEXT, nullable=False),
         sa.Column("offline", NUMBER, autoincrement=False, nullable=False),
+        sa.Column("entry", NUMBER, autoincrement=False, nullable=False),
         sa.Column("minted_at", sa.BigInteger(), nullable=False),
         sa.Column("expires_at", sa.BigInteger(), nullable=False),
         sa.Column("mac", sa.LargeBinary(), nullable=False),

@@ -1,0 +1,245 @@
+"""Replaying an export: each automatic verdict, in the order of the log.
+
+1. A verdict is automatic where a policy gave it: of a proposal, of an edit, and of what was open when the
+   policy became another (`action.redecided`, `action.stale`).
+2. Inputs count if binding and nonce hash to the action hash, the inputs with the same nonce to the
+   commitment, and what was decided on is what is bound.
+3. What the policy says is compared with what the entry says, to the digest of the whole verdict. Where the
+   gate holds what the policy would let pass, the verdict is held here by the same rules, from the one before.
+4. An action whose policy changed is stale if and only if the new verdict is the tighter one, and it runs only
+   under a policy that decided about it.
+5. A line that says its inputs were erased is believed only if the log has an erasure later on, and only for
+   as many revisions as payloads were destroyed.
+6. In memory are the actions that are still open: where their inputs stand, and their verdict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from interlock.model.errors import InvalidInput
+from interlock.model.verdicts import Decision, Verdict
+from interlock.replay import export
+from interlock.replay.comparing import check_logic, compare, compare_held, inputs_of
+from interlock.replay.export import INPUTS, Forged, Line, Missing, Policies, Recorded
+from interlock.replay.kernels import Ruling
+from interlock.replay.report import Outcome, ReplayReport, Tally
+from interlock.verify.source import Folder
+
+_OPENS = ("action.proposed", "action.edited")
+_AGAIN = ("action.redecided", "action.stale")
+_ENDS = ("action.expired", "action.withdrawn", "action.revoked")
+
+
+def replay(directory: Path, progress: Callable[[int, int], None] | None = None) -> ReplayReport:
+    """Decide every automatic verdict of an export anew.
+
+    What it reads must have been verified (`interlock.verify`): the tree is not checked here.
+
+    Args:
+        progress: called after every bundle with the number of entries read and of all.
+
+    Raises:
+        CannotCheck: the entries, or the file of inputs, cannot be read.
+    """
+    source = Folder(directory)
+    first, size = export.bounds(source)
+    recorded = Recorded(directory)
+    try:
+        replaying = _Replaying(Policies(source), recorded)
+        for start, bundle in export.bundles(source, first, size):
+            for number, entry in enumerate(bundle, start):
+                replaying.follow(number, entry)
+            if progress is not None:
+                progress(start + len(bundle), size)
+        return replaying.report()
+    finally:
+        recorded.close()
+
+
+class _Open:
+    """What is remembered of a revision that may be decided again.
+
+    Attributes:
+        policy: the one that decided last.
+        line: where its inputs stand; None where there are none. erased: they were erased.
+        verdict: the one in force; None where it is not known.
+    """
+
+    __slots__ = ("action_hash", "commitment", "erased", "line", "policy", "revision", "topic", "verdict")
+
+    def __init__(self, entry: Mapping[str, Any], line: Line | None) -> None:
+        self.revision = entry.get("revision")
+        self.topic = str(entry.get("topic"))
+        self.policy = entry.get("policy")
+        self.action_hash = entry.get("action_hash")
+        self.commitment = entry.get("inputs")
+        self.line = None if line is None or line.erased else line.start
+        self.erased = line is not None and line.erased
+        self.verdict: Verdict | None = None
+
+
+class _Unproved(Exception):
+    """There is nothing to decide anew from. The message says why, where it is not plain from the count."""
+
+    def __init__(self, why: str = "", *, erased: bool = False) -> None:
+        super().__init__(why)
+        self.erased = erased
+
+
+class _Replaying:
+    """One replay under way."""
+
+    def __init__(self, policies: Policies, recorded: Recorded) -> None:
+        self._policies = policies
+        self._recorded = recorded
+        self._open: dict[object, _Open] = {}
+        self._tally = Tally()
+        self._erased: list[int] = []
+        """Entries whose inputs are said to be erased, since the last erasure."""
+        self._destroyed = 0
+        self._claimed_erased = 0
+
+    def follow(self, number: int, raw: bytes) -> None:
+        """Take the next entry."""
+        entry: dict[str, Any] = orjson.loads(raw)
+        kind, action = entry.get("kind"), entry.get("action")
+        if kind in _OPENS:
+            line = self._recorded.take(action, entry.get("revision"))
+            now = _Open(entry, line)
+            if now.erased:
+                self._erased.append(number)
+                self._claimed_erased += 1
+            before = self._open.get(action)
+            self._judge(number, entry, now, line, before)
+            self._open[action] = now
+        elif kind in _AGAIN:
+            known = self._open.get(action)
+            if known is not None and known.revision != entry.get("revision"):
+                known = None
+            self._judge(number, entry, known, None, known)
+            if known is not None:
+                known.policy = entry.get("policy")
+        elif kind == "action.claimed":
+            ran = self._open.pop(action, None)
+            if ran is not None and ran.policy != entry.get("policy"):
+                self._tally.problem(f"entry {number}", "action.claimed: its policy never decided about it")
+        elif kind in _ENDS or (kind == "approval.decided" and entry.get("decision") == "reject"):
+            self._open.pop(action, None)
+        elif kind == "subject.erased":
+            self._erased.clear()
+            payloads = entry.get("payloads")
+            self._destroyed += payloads if type(payloads) is int else 0
+        if entry.get("decision") == Decision.DENY and kind != "action.stale":
+            self._open.pop(action, None)
+
+    def report(self) -> ReplayReport:
+        """What was found, once all entries were followed."""
+        left, broken = self._recorded.left, self._recorded.broken
+        if broken is not None:
+            self._tally.problem(INPUTS, broken)
+        elif left is not None:
+            self._tally.problem(INPUTS, f"no entry asks for line {left} where it stands")
+        if self._erased:
+            self._withheld(len(self._erased), f"entry {self._erased[0]}", "no erasure follows in this export")
+        elif self._claimed_erased > self._destroyed:
+            more = self._claimed_erased - self._destroyed
+            self._withheld(more, INPUTS, f"all erasures of this export destroyed {self._destroyed} payloads")
+        return self._tally.report()
+
+    def _withheld(self, count: int, where: str, why: str) -> None:
+        """Inputs that are said to be erased, and were not as far as this export tells (rule 5)."""
+        counts = self._tally.counts
+        moved = min(count, counts[Outcome.ERASED])
+        counts[Outcome.ERASED] -= moved
+        counts[Outcome.UNCHECKED] += moved
+        self._tally.note(where, f"the inputs of {count} revisions are said to be erased, but {why}")
+
+    # --- one verdict --------------------------------------------------------------------------------------
+
+    def _judge(
+        self, number: int, entry: dict[str, Any], now: _Open | None, line: Line | None, before: _Open | None
+    ) -> None:
+        """Count one verdict.
+
+        Args:
+            now: the revision that it is about; None where the export does not show its beginning.
+            line: its inputs, where they were just read.
+            before: what was open about the action before this entry.
+        """
+        where, tally = f"entry {number}", self._tally
+        try:
+            ruling = self._policies.of(entry.get("policy"), entry.get("kernel"))
+            tally.policies.add(entry["policy"])
+            try:
+                outcome = self._decided(entry, ruling, now, line, before)
+            except _Unproved as unproved:
+                check_logic(entry, ruling, None if now is None else now.topic)
+                outcome = Outcome.ERASED if unproved.erased else Outcome.LOGIC_ONLY
+                if str(unproved):
+                    tally.note(where, str(unproved))
+        except Missing as missing:
+            outcome = Outcome.UNCHECKED
+            tally.note(where, str(missing))
+        except Forged as forged:
+            outcome = Outcome.DIFFERING
+            tally.problem(where, f"{entry['kind']}: {forged}")
+        tally.counts[outcome] += 1
+
+    def _decided(
+        self,
+        entry: dict[str, Any],
+        ruling: Ruling,
+        now: _Open | None,
+        line: Line | None,
+        before: _Open | None,
+    ) -> Outcome:
+        """Decide anew and compare. Raises `_Unproved`, `Missing` or `Forged`."""
+        if now is None:
+            raise _Unproved("the export does not show where this revision began")
+        if now.erased:
+            raise _Unproved(erased=True)
+        if now.line is None:
+            raise _Unproved
+        if entry.get("inputs") is None:
+            raise _Unproved("the entry commits to no inputs")
+        if entry["inputs"] != now.commitment:
+            raise Forged("it was decided from other inputs than those the action was proposed with")
+        inputs = inputs_of(line or self._recorded.again(now.line), entry, now.action_hash)
+        try:
+            verdict = ruling.decide(inputs)
+        except InvalidInput as error:
+            raise Missing(f"its inputs do not read here: {error.detail}") from None
+        return self._compared(entry, ruling, verdict, now, before)
+
+    def _compared(
+        self, entry: dict[str, Any], ruling: Ruling, verdict: Verdict, now: _Open, before: _Open | None
+    ) -> Outcome:
+        was = None if before is None else before.verdict
+        anew = entry["kind"] in _AGAIN and entry.get("was") != "stale"
+        if not anew and entry["kind"] != "action.proposed" and not verdict.decision.restrictive:
+            if entry.get("held_by") != "gate":
+                raise Forged("the policy lets it pass, and the entry does not say that the gate holds it")
+            if was is None:
+                compare_held(entry, verdict)
+                raise _Unproved("the verdict before it is not known, of which this one takes owner and lane")
+            hold = ruling.held_after_edit if entry["kind"] == "action.edited" else ruling.held_as_stale
+            verdict = hold(verdict, was)
+        elif entry.get("held_by") is not None:
+            raise Forged("the entry says that the gate holds it, and the policy decides on it alone")
+        compare(entry, verdict)
+        if not anew:
+            now.verdict = verdict
+        elif was is None:
+            raise _Unproved("the verdict before it is not known, so neither whether this one is tighter")
+        elif verdict.tighter_than(was) is not (entry["kind"] == "action.stale"):
+            raise Forged(
+                "the policy became stricter, and the action stayed as it was"
+                if entry["kind"] == "action.redecided"
+                else "the action was made stale, and the policy did not become stricter"
+            )
+        return Outcome.REPLAYED

@@ -1,0 +1,190 @@
+"""What the entries mean, one after the other: which rules each kind has to pass.
+
+1. Each rule of a kind is asked, also where another already said no: an approval by a stranger and for other
+   bytes is told as both.
+2. Each namespace has its own actions, keys, people and policies. The log's own entries are for all of it.
+3. A log that is read from its beginning has to found everything it rests on. Of one whose beginning is not
+   there, what began before is not judged; what contradicts itself is.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from interlock.verify.authority import Authority
+from interlock.verify.broken import Broken, Unclear, Unfounded
+from interlock.verify.epochs import Epochs, check_openers
+from interlock.verify.fields import FIELDS
+from interlock.verify.life import Life
+from interlock.verify.passkeys import Passkeys, Roster
+from interlock.verify.permits import Permits
+from interlock.verify.report import Findings
+
+_Entry = Mapping[str, Any]
+_Step = Callable[[_Entry], object]
+
+
+class Meaning:
+    """Follows the entries of a log, in order.
+
+    Args:
+        roster: the passkeys that count; None for all that the log enrols.
+        whole: whether the entries come from the first one on.
+
+    Attributes:
+        solo: numbers of the answers that were given alone.
+        tightened: numbers of the approvals by an editor, which the gate calls provably tighter.
+    """
+
+    def __init__(self, findings: Findings, *, roster: Roster | None, whole: bool) -> None:
+        self._findings = findings
+        self._roster = roster
+        self._whole = whole
+        self._number = 0
+        self._spaces: dict[str, _Space] = {}
+        self.epochs = Epochs()
+        self.solo = array("Q")
+        self.tightened = array("Q")
+
+    def follow(self, number: int, entry: _Entry) -> None:
+        """Take the next entry (as `Reader` gives it). What is wrong with it goes to the findings."""
+        self._number = number
+        space = self._spaces.get(entry["namespace"])
+        if space is None:
+            space = self._spaces[entry["namespace"]] = _Space(self, self._roster)
+        if self.epochs.opening is not None:
+            self.epochs.passing(entry)
+        for step in space.steps[entry["kind"]]:
+            try:
+                step(entry)
+            except Broken as error:
+                self._told(entry, error)
+            except Unclear as error:
+                self._findings.unchecked(f"entry {number}", f"{entry['kind']}: {error}")
+
+    def note_key(self, number: int, entry: _Entry) -> None:
+        """Take an entry after one that is not known here: only what it says about the log's keys counts."""
+        self._number = number
+        try:
+            if entry["kind"] == "ledger.key_rotated":
+                self.epochs.rotated(entry, number)
+            elif entry["kind"] == "ledger.epoch_opened":
+                self.epochs.opened(entry, number, lambda: None)
+        except Broken as error:
+            self._told(entry, error)
+
+    def _told(self, entry: _Entry, error: Broken) -> None:
+        if self._whole or not isinstance(error, Unfounded):
+            self._findings.failed(f"entry {self._number}", f"{entry['kind']}: {error}")
+
+    @property
+    def snapshots(self) -> set[str]:
+        """Every policy that was ever put in force."""
+        return set().union(*(space.authority.snapshots for space in self._spaces.values()))
+
+    @property
+    def assertions(self) -> int:
+        """How many answers were signed with a passkey."""
+        return sum(space.passkeys.assertions for space in self._spaces.values())
+
+    @property
+    def assumed(self) -> int:
+        """How many runs the last entries assume, without having put them in doubt yet."""
+        return sum(space.life.assumed for space in self._spaces.values())
+
+    def permits(self) -> dict[str, int]:
+        """How many permits were minted, were to work offline, were redeemed, and ran only as is assumed."""
+        counts: Counter[str] = Counter(minted=0, offline=0, redeemed=0, assumed=0)
+        for space in self._spaces.values():
+            permits = space.permits
+            counts["minted"] += permits.minted_count
+            counts["offline"] += permits.offline
+            counts["redeemed"] += permits.redeemed_count
+            counts["assumed"] += permits.assumed
+        return dict(counts)
+
+    # --- steps that need the entry's number ---------------------------------------------------------------
+
+    def _answered(self, entry: _Entry) -> None:
+        if entry["solo"]:
+            self.solo.append(self._number)
+
+    def _editor_approved(self) -> None:
+        self.tightened.append(self._number)
+
+    def _rotated(self, entry: _Entry) -> None:
+        self.epochs.rotated(entry, self._number)
+
+    def _pruned(self, entry: _Entry) -> None:
+        self.epochs.prune(entry, self._number)
+
+    def _opened(self, entry: _Entry) -> None:
+        enrolled = self._spaces[entry["namespace"]].authority.enrolled
+        self.epochs.opened(
+            entry, self._number, lambda: check_openers(entry["people"], entry["solo"], enrolled)
+        )
+
+
+class _Space:
+    """The rules of one namespace, and which of them each kind of entry has to pass."""
+
+    __slots__ = ("authority", "life", "passkeys", "permits", "steps")
+
+    def __init__(self, meaning: Meaning, roster: Roster | None) -> None:
+        self.authority = authority = Authority()
+        self.passkeys = passkeys = Passkeys(roster)
+        self.permits = Permits()
+        self.life = life = Life(
+            authority,
+            passkeys,
+            self.permits,
+            recovers=meaning.epochs.recovers,
+            editor_approved=meaning._editor_approved,
+        )
+        under, acted = authority.under_policy, authority.acted
+        steps: dict[str, tuple[_Step, ...]] = {
+            "policy.activated": (authority.activated,),
+            "action.proposed": (authority.proposed, life.proposed),
+            "action.edited": (authority.proposed, self._edited, life.edited),
+            "action.redecided": (under, life.redecided),
+            "action.stale": (under, life.stale),
+            "action.expired": (life.over,),
+            "action.withdrawn": (life.over,),
+            "action.revoked": (acted, life.over),
+            "approval.decided": (meaning._answered, life.decided),
+            "action.claimed": (authority.claimed, life.claimed),
+            "action.settled": (life.settled,),
+            "action.in_doubt": (life.in_doubt,),
+            "action.reconciled": (acted, life.reconciled),
+            "action.late_report": (life.late,),
+            "key.added": (authority.key_added,),
+            "key.revoked": (authority.key_revoked,),
+            "person.added": (authority.person_added,),
+            "person.removed": (authority.person_removed,),
+            "passkey.added": (self._whose_passkey, passkeys.added),
+            "passkey.revoked": (passkeys.revoked,),
+            "permit.minted": (under, life.minted),
+            "subject.erased": (meaning.epochs.erase,),
+            "ledger.key_rotated": (meaning._rotated,),
+            "ledger.epoch_opened": (meaning._opened,),
+            "ledger.pruned": (meaning._pruned,),
+        }
+        self.steps: dict[str, tuple[_Step, ...]] = {}
+        for kind, fields in FIELDS.items():
+            # An edit repeats the key of the proposal; the entries of keys themselves are steps of their own.
+            done_with = "key" in dict(fields) and not kind.startswith(("key.", "action.edited"))
+            self.steps[kind] = (*([self._with_key] if done_with else []), *steps.get(kind, ()))
+
+    def _with_key(self, entry: _Entry) -> None:
+        key = entry.get("key")
+        if key is not None:
+            self.authority.used(key)
+
+    def _edited(self, entry: _Entry) -> None:
+        self.authority.check_enrolled(entry["person"])
+
+    def _whose_passkey(self, entry: _Entry) -> None:
+        self.authority.check_enrolled(entry["person"])

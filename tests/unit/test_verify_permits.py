@@ -1,0 +1,116 @@
+"""What an executor elsewhere runs: with a permit for exactly that, in time, once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from exports import DIGEST, REVIEW, SNAPSHOT, START, act, of, prm
+from interlock.verify.meaning import Meaning
+from interlock.verify.permits import MAX_LIFE
+from interlock.verify.report import Findings
+
+Entry = dict[str, Any]
+SEC = 1_000_000
+PROPOSED = of("action.proposed", executor="permitted")
+MINTED = of("permit.minted", expires_at=60 * SEC)
+OFFLINE = {**MINTED, "offline": True}
+CLAIM = of("action.claimed", permit=prm(), at=30 * SEC)
+LATE = {**CLAIM, "at": 90 * SEC}
+ASSUMED = {**CLAIM, "at": 121 * SEC, "assumed": True}
+DONE = of("action.settled", at=130 * SEC)
+DOUBT = of("action.in_doubt", at=121 * SEC)
+
+
+def follow(*entries: Entry) -> tuple[list[str], Meaning]:
+    findings = Findings()
+    meaning = Meaning(findings, roster=None, whole=True)
+    for number, entry in enumerate((*START, *entries), -len(START)):
+        meaning.follow(number, {"at": 0, "namespace": "default", **entry})
+    return [f"{problem.where}: {problem.what}" for problem in findings.problems()], meaning
+
+
+def test_a_permit_is_minted_and_redeemed_and_counted() -> None:
+    wrong, meaning = follow(PROPOSED, MINTED, CLAIM, DONE)
+    assert wrong == []
+    assert meaning.permits() == {"minted": 1, "offline": 0, "redeemed": 1, "assumed": 0}
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        (PROPOSED, OFFLINE, LATE, DONE),
+        (PROPOSED, OFFLINE, CLAIM, DOUBT),
+        (PROPOSED, OFFLINE, ASSUMED, DOUBT),
+        (PROPOSED, OFFLINE, ASSUMED, DOUBT, of("action.late_report", at=131 * SEC)),
+        (PROPOSED, MINTED, {**MINTED, "permit": prm(2), "at": 61 * SEC, "expires_at": 90 * SEC}, CLAIM),
+    ],
+)
+def test_offline_permits_may_be_reported_late(entries: tuple[Entry, ...]) -> None:
+    assert follow(*entries)[0] == []
+
+
+@pytest.mark.parametrize(
+    ("entries", "why"),
+    [
+        ((PROPOSED, {**CLAIM, "permit": None}), "claimed without a permit"),
+        ((PROPOSED, CLAIM), "never minted"),
+        ((PROPOSED, MINTED, LATE), "had expired"),
+        ((PROPOSED, MINTED, {**MINTED, "expires_at": 61 * SEC}), "minted before"),
+        ((PROPOSED, MINTED, CLAIM, {**CLAIM, "epoch": 2}), "ran once more with a permit"),
+        (
+            (PROPOSED, MINTED, {**MINTED, "permit": prm(2)}, CLAIM, {**CLAIM, "permit": prm(2), "epoch": 2}),
+            "ran once more with a permit",
+        ),
+        ((PROPOSED, MINTED, CLAIM, DONE, {**CLAIM, "epoch": 2}), "claimed again after it had run"),
+        ((PROPOSED, {**MINTED, "action_hash": REVIEW}), "another action hash than was allowed"),
+        ((of("action.proposed"), MINTED), "no executor elsewhere runs"),
+        ((PROPOSED, {**MINTED, "revision": 2}), "not the current one"),
+        ((PROPOSED, {**MINTED, "policy": "v1:00"}), "not in force"),
+        ((PROPOSED, {**MINTED, "expires_at": 1 + MAX_LIFE}), "120 seconds at most"),
+        ((PROPOSED, {**MINTED, "expires_at": 0}), "120 seconds at most"),
+        ((PROPOSED, of("action.expired", was="allowed"), MINTED), "may not run"),
+        ((PROPOSED, MINTED, CLAIM, {**MINTED, "permit": prm(2)}), "may not run"),
+        ((PROPOSED, OFFLINE, {**ASSUMED, "at": 59 * SEC}), "only where a permit that works offline ran out"),
+        ((PROPOSED, OFFLINE, ASSUMED, DONE), "not put in doubt first"),
+        ((of("action.proposed"), of("action.claimed", assumed=True)), "only where a permit was out"),
+    ],
+)
+def test_a_permit_that_does_not_fit_fails(entries: tuple[Entry, ...], why: str) -> None:
+    assert follow(*entries[:-1])[0] == []
+    (problem,) = follow(*entries)[0]
+    assert problem.startswith(f"entry {len(entries) - 1}: ")
+    assert why in problem
+
+
+MOVED = of("policy.activated", snapshot="v1:00", previous=SNAPSHOT)
+
+
+def test_what_ran_offline_under_the_policy_of_its_permit_may_be_reported_under_the_next() -> None:
+    assert follow(PROPOSED, OFFLINE, MOVED, LATE)[0] == []
+    confirmed = of("action.redecided", policy="v1:00", decision="allow")
+    assert follow(PROPOSED, MINTED, MOVED, confirmed, {**CLAIM, "policy": "v1:00"})[0] == []
+    for permit, policy in ((MINTED, SNAPSHOT), (OFFLINE, "v1:11"), (MINTED, "v1:11")):
+        wrong, _ = follow(PROPOSED, permit, MOVED, {**CLAIM, "policy": policy})
+        assert wrong == ["entry 3: action.claimed: it was decided under a policy that was not in force"]
+
+
+def test_a_permit_redeemed_for_other_bytes_or_another_action_fails() -> None:
+    second = of("action.proposed", executor="permitted", action=act(2), action_hash=REVIEW)
+    wrong, _ = follow(PROPOSED, second, MINTED, {**CLAIM, "action": act(2), "action_hash": REVIEW})
+    assert wrong == ["entry 3: action.claimed: the permit is for another action or revision"]
+    wrong, _ = follow(PROPOSED, MINTED, {**CLAIM, "action_hash": REVIEW})
+    assert "another action hash" in wrong[0]
+
+
+def test_a_permit_redeemed_for_one_action_is_spent_for_every_other() -> None:
+    second = of("action.proposed", executor="permitted", action=act(2))
+    wrong, _ = follow(PROPOSED, second, MINTED, CLAIM, {**CLAIM, "action": act(2)})
+    assert wrong == ["entry 4: action.claimed: the permit was redeemed before"]
+
+
+def test_a_run_that_is_assumed_and_not_yet_in_doubt_is_counted() -> None:
+    assert follow(PROPOSED, OFFLINE, ASSUMED)[1].assumed == 1
+    assert follow(PROPOSED, OFFLINE, ASSUMED, DOUBT)[1].assumed == 0
+    assert DIGEST in str(ASSUMED)
