@@ -304,7 +304,8 @@ def test_a_listed_status_proves_no_effect_and_quotes_the_answer(status: int) -> 
     with serving(answers(status, b'{"error":\n "already refunded"}')) as party:
         outcome = call(party, no_effect=(400, 409, 422, 429))
     assert isinstance(outcome, Failed)
-    assert outcome.proof == "no_effect_response"
+    # A conflict, or too many requests, says nothing about an earlier attempt with the same key.
+    assert outcome.proof == ("no_effect_attempt" if status in (409, 429) else "no_effect_response")
     assert f"answered {status}" in outcome.reason
     assert "already refunded" in outcome.reason
     assert len(party.requests) == 1
@@ -314,7 +315,7 @@ def test_a_listed_status_is_proof_even_when_its_body_never_ends() -> None:
     with serving(writes(b"HTTP/1.1 409 Conflict\r\ncontent-length: 50\r\n\r\nshort")) as party:
         outcome = call(party, no_effect=(409,))
     assert isinstance(outcome, Failed)
-    assert outcome.proof == "no_effect_response"
+    assert outcome.proof == "no_effect_attempt"
 
 
 @pytest.mark.parametrize("status", [400, 401, 409, 429, 500, 502, 503])
@@ -750,3 +751,104 @@ def test_no_exchange_leaves_a_socket_or_generator_behind(behave: Behaviour) -> N
     with serving(behave) as party:
         call(party, timeout_sec=0.3)
         gc.collect()
+
+
+# --- coming back later, and where a name leads -----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("said", "seconds"),
+    [
+        ("7", 7.0),
+        ("0", 0.0),
+        ("-1", None),
+        ("soon", None),
+        ("1.5", None),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0),
+        ("9" * 400, 999_999_999.0),
+    ],
+)
+@pytest.mark.parametrize("status", [429, 503, 500])
+def test_what_a_busy_service_says_about_coming_back_is_handed_on(
+    status: int, said: str, seconds: float | None
+) -> None:
+    with serving(answers(status, b"{}", f"retry-after: {said}")) as party:
+        listed, unlisted = call(party, no_effect=(429, 503)), call(party)
+    expected = seconds if status != 500 else None
+    assert isinstance(unlisted, Unknown)
+    assert unlisted.retry_after_sec == expected
+    assert not isinstance(listed, Succeeded)
+    assert listed.retry_after_sec == expected
+    assert isinstance(listed, Failed) is (status != 500)
+
+
+def test_an_answer_of_100_mb_is_not_read_to_its_end() -> None:
+    sent = 0
+
+    async def floods(_: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes) -> None:
+        nonlocal sent
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 100000000\r\n\r\n")
+        for _number in range(100):
+            writer.write(b"x" * 1_000_000)
+            await writer.drain()
+            sent += 1
+
+    with serving(floods) as party:
+        outcome = call(party, timeout_sec=20)
+    assert isinstance(outcome, Unknown)
+    assert "larger than" in outcome.reason
+    assert sent < 90
+
+
+def test_a_name_is_reached_at_the_address_that_was_checked_whatever_it_leads_to_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The first answer about the name is checked; a second one, which leads elsewhere, is not asked for."""
+    resolve, asked = socket.getaddrinfo, []
+
+    def rebinding(host: Any, port: Any, *args: Any, **rest: Any) -> Any:
+        if host == "payments.example.com":
+            asked.append(host)
+            host = "127.0.0.1" if len(asked) == 1 else "127.0.0.2"
+        return resolve(host, port, *args, **rest)
+
+    monkeypatch.setattr(socket, "getaddrinfo", rebinding)
+    with serving(answers(200)) as party:
+        url = f"http://payments.example.com:{party.port}/refunds"
+        listed = Constraints(network_allowlist=("payments.example.com", "127.0.0.1"))
+        assert isinstance(call(url, constraints=listed), Succeeded)
+        assert head_of(party.requests[0])["host"] == f"payments.example.com:{party.port}"
+        assert asked == ["payments.example.com"]
+        asked.clear()
+        refused = call(url, constraints=Constraints(network_allowlist=("payments.example.com",)))
+    assert isinstance(refused, Failed)
+    assert (refused.proof, refused.breach) == ("nothing_sent", "network_allowlist")
+    assert len(party.requests) == 1
+
+
+def test_tls_still_asks_for_the_name_and_not_for_the_address(
+    authority: tuple[ssl.SSLContext, ssl.SSLContext],
+) -> None:
+    """The certificate is for 127.0.0.1, where the name leads; it is not one for the name."""
+    with serving(answers(200), authority[0]) as party:
+        by_address = Constraints(network_allowlist=("127.0.0.1",))
+        sent = call(f"https://127.0.0.1:{party.port}/", tls=authority[1], constraints=by_address)
+        by_name = Constraints(network_allowlist=("localhost",))
+        refused = call(f"https://localhost:{party.port}/", tls=authority[1], constraints=by_name)
+    assert isinstance(sent, Succeeded)
+    assert isinstance(refused, Failed)
+    assert refused.proof == "nothing_sent"
+
+
+def test_a_credential_that_the_service_refused_is_said() -> None:
+    refused: list[str] = []
+
+    async def go(party: Counterparty) -> None:
+        connector = HttpConnector({"payments": f"Bearer {SECRET}"}.get, refused=refused.append)
+        for auth in ("payments", None):
+            spec = Spec(f"http://127.0.0.1:{party.port}/", auth=auth)
+            await connector.send(spec, {}, NO_CONSTRAINTS, key="k", action="a")
+
+    with serving(answers(401)) as party:
+        asyncio.run(go(party))
+    assert refused == ["payments"]

@@ -329,11 +329,11 @@ def test_a_credential_others_can_read_is_refused_and_no_name_leaves_its_folder(h
     (folder / "payments").write_text("Bearer x\n")
     (folder / "payments").chmod(0o644)
     with pytest.raises(HomeUnusable):
-        house.home.credential("payments")
+        house.home.connections.read("payments")
     (folder / "payments").chmod(0o600)
-    assert house.home.credential("payments") == "Bearer x"
+    assert house.home.connections.read("payments") == "Bearer x"
     for name in ("../home.json", "..", "", "a/b", "Payments", "payments\n", "unknown"):
-        assert house.home.credential(name) is None
+        assert house.home.connections.read(name) is None
 
 
 def test_opening_again_changes_nothing(open_house: Callable[..., House]) -> None:

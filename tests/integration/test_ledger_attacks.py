@@ -578,6 +578,9 @@ USES: dict[str, Callable[[House, ManualClock], Callable[[], object]]] = {
 ELSEWHERE = {
     "epochs": "test_recovery.py: a row of an epoch that this home did not write stops everything",
     "recovery_votes": "test_recovery.py: an agreement that nobody gave does not count",
+    "kill_switches": "test_kill_switch.py: a kill switch that was tampered with stops all the more",
+    "kill_register": "test_kill_switch.py: a kill switch that was tampered with stops all the more",
+    "kill_votes": "test_kill_switch.py: an agreement that nobody gave does not count",
     "erasures": "test_erasure.py: what was erased stays closed whatever is put back",
 }
 """Tables whose rows are attacked in the tests of the room that writes them."""

@@ -124,6 +124,7 @@ def test_every_endpoint_has_an_example_that_calls_it() -> None:
     for (method, path), text in sections().items():
         pattern = re.escape(path).replace(r"\{action_id\}", "act_[0-9a-f]{32}")
         pattern = pattern.replace(r"\{approval_id\}", "apr_[0-9a-f]{32}")
+        pattern = pattern.replace(r"\{kill_id\}", "kil_[0-9a-f]{32}")
         pattern = pattern.replace(r"\{number\}", "[0-9]{3}").replace(r"\{path\}", r"[0-9a-z./]+")
         pattern = pattern.replace(r"\{name\}", r"[0-9a-f]{64}\.json")
         call = re.search(r"^    curl (?:.*\\\n)*.*$", text, re.MULTILINE)

@@ -139,11 +139,11 @@ def test_every_finding_is_reported_at_once() -> None:
         (action("    raise_to: [{tier: 4, when: tier == 3}]"), "decides the tier"),
         (action("    raise_to: [{tier: 4, when: signals.confidence > 0.5}]"), "compare it with < or <="),
         (action("    undo_within: 5m"), "does not say what"),
-        (action("    execute: {}"), "one of http, caller and permitted"),
-        (action("    execute: {mcp: {tool: x}}"), "not available in this version"),
+        (action("    execute: {}"), "one of http, sql, mcp, caller and permitted"),
+        (action("    execute: {mcp: {tool: x}}"), "one of url and server"),
         (
             action("    execute: {http: {method: GET, url: 'https://x/'}, caller: {}}"),
-            "one of http, caller and permitted",
+            "one of http, sql, mcp, caller and permitted",
         ),
     ],
 )

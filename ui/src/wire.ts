@@ -100,7 +100,7 @@ export interface Action {
   tier: 1 | 2 | 3 | 4 | null;
   /** Whether what was proposed was destroyed on purpose: then the title says so and nothing else of it is left. */
   erased: boolean;
-  executor: "http" | "caller" | "permitted";
+  executor: "http" | "sql" | "mcp" | "caller" | "permitted";
   /** The host that redeems a permit to run it; null for every other executor, and where it was erased. */
   executor_name: string | null;
   /** The latest request about it, where it needed one. */

@@ -87,6 +87,8 @@ export function requestMeaning(state: string): string {
 
 const RUNS: Record<Action["executor"], string> = {
   http: "from Interlock",
+  sql: "from Interlock, in a database",
+  mcp: "from Interlock, by a tool of an MCP server",
   caller: "in the agent's own process",
   permitted: "on another host, under a permit",
 };

@@ -8,7 +8,7 @@ from interlock.authoring.advice import Advice, Subject, listed
 from interlock.authoring.claims import Interval
 from interlock.authoring.parts import Written
 from interlock.model.verdicts import Decision, OnTimeout
-from interlock.policy import CatalogueEntry, HttpExecute, PermittedExecute
+from interlock.policy import CatalogueEntry, HttpExecute, McpExecute, PermittedExecute, SqlExecute
 from interlock.policy.catalogue import overlap
 from interlock.policy.expressions import parse_expression
 from interlock.policy.findings import nearest
@@ -310,7 +310,9 @@ def _spread(subject: Subject, rule: Written) -> Iterator[Advice]:
 
 def _enforced(entry: CatalogueEntry, constraint: str) -> bool:
     if constraint != "max_amount_usd":
-        return isinstance(entry.execute, HttpExecute | PermittedExecute)
+        watched = not (isinstance(entry.execute, McpExecute) and entry.execute.server is not None)
+        reaches = isinstance(entry.execute, HttpExecute | SqlExecute | McpExecute | PermittedExecute)
+        return reaches and (watched or constraint != "network_allowlist")
     role = entry.roles.get("amount")
     declared = (entry.args or {}).get(role) if role else None
     return declared is not None and declared.currency == "USD"

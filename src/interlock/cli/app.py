@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from interlock.cli import approvals, init, keys, ledger, policy, serve
+from interlock.cli import approvals, init, keys, kill, ledger, policy, serve
 from interlock.cli.remote import Refused
 from interlock.cli.report import Misuse, failure
 from interlock.model.errors import HomeUnusable, InterlockError
@@ -28,6 +28,7 @@ app = typer.Typer(
 )
 serve.register(app)
 init.register(app)
+kill.register(app)
 app.add_typer(policy.app)
 app.add_typer(approvals.app)
 app.add_typer(keys.app)

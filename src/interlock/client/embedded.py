@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from interlock.dispatch import Dispatcher, HttpConnector, run_async, run_sync
+from interlock.dispatch import Dispatcher, run_async, run_sync
 from interlock.gate import Claim
 from interlock.home import Home, read_policy
 from interlock.home.home import NAME
@@ -54,7 +54,7 @@ class Embedded:
         row = proposed.action
         if row is None:
             raise NotClaimable("The proposal left no action.")
-        if proposed.created and row.executor == ExecutorKind.HTTP.value and row.status is ActionState.ALLOWED:
+        if proposed.created and ExecutorKind(row.executor).dispatched and row.status is ActionState.ALLOWED:
             self.dispatch(row.id)
         return row.id, proposed.claim
 
@@ -79,7 +79,7 @@ class Embedded:
         """Carry out one http action from this process; its outcome is in the journal."""
 
         async def once() -> None:
-            connector = HttpConnector(self._home.credential)
+            connector = self._home.connectors()
             try:
                 await Dispatcher(self._home.gate, connector, self._home.leases).run(action_id)
             finally:

@@ -241,7 +241,7 @@ class Gate:
         self._backend.catch_up()
         view = self.action(action_id)
         if view["state"] in _MAY_RUN:
-            if view["executor"] == ExecutorKind.HTTP:
+            if ExecutorKind(view["executor"]).dispatched:
                 self._backend.dispatch(action_id)
                 return (_result(self.action(action_id)),)
             if view["executor"] == ExecutorKind.PERMITTED:

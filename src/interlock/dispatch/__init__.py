@@ -4,19 +4,22 @@
 2. Constraints are enforced here, not suggested: a breach stops the action before or during the call, is
    reported with the constraint's name, and follows the `failed` / `in_doubt` rule.
 3. A lease is renewed while the work lasts. A process that dies stops renewing, and the sweep does the rest.
-4. `http` actions run in any serving process; `caller` functions only in the process that registered them.
+4. `http`, `sql` and `mcp` actions run in any serving process; `caller` functions only in the process that
+   registered them.
+5. What a tool asks for is fetched when it is called: nothing that waits holds a secret.
 """
 
 from interlock.dispatch.caller import CALLER_ENFORCES, run_async, run_sync
+from interlock.dispatch.connectors import ENFORCES, Connectors
+from interlock.dispatch.credentials import Credentials
 from interlock.dispatch.dispatcher import Dispatcher
-from interlock.dispatch.http import ENFORCED as HTTP_ENFORCES
-from interlock.dispatch.http import HttpConnector
 
 __all__ = [
     "CALLER_ENFORCES",
-    "HTTP_ENFORCES",
+    "ENFORCES",
+    "Connectors",
+    "Credentials",
     "Dispatcher",
-    "HttpConnector",
     "run_async",
     "run_sync",
 ]

@@ -1,10 +1,13 @@
-"""The dispatcher: claims `http` actions that may run, calls out, and reports.
+"""The dispatcher: claims `http`, `sql` and `mcp` actions that may run, calls out, and reports.
 
 1. Any serving process may run any of them; the claim makes it once.
 2. An answer that leaves the effect unknown is retried with the same key, at growing intervals, only where
    the catalogue says that the service answers a repeated key with its first answer, and only while that
-   lasts; then it is `in_doubt`.
-3. The entry that is executed is the one that was decided on and shown, not whatever the file says now.
+   lasts; then it is `in_doubt`. A service that says when to come back is given that time, up to
+   `MAX_WAIT_SEC`; where it refused the attempt without effect, it is asked again whatever the catalogue says.
+3. A proof about one attempt proves nothing about an earlier one that went unanswered.
+4. Before the first byte of each attempt the kill switches are asked once more; what one covers is not sent.
+5. The entry that is executed is the one that was decided on and shown, not whatever the file says now.
 """
 
 from __future__ import annotations
@@ -12,20 +15,23 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from typing import TypeGuard
 
 from interlock.dispatch.caller import amount_usd
-from interlock.dispatch.http import HttpConnector
+from interlock.dispatch.connectors import Connectors
 from interlock.dispatch.lease import Leases
-from interlock.dispatch.outcome import Failed, Outcome, Succeeded, Unknown
+from interlock.dispatch.outcome import ONE_ATTEMPT, Failed, Outcome, Succeeded, Unknown
 from interlock.gate import Claim, Gatekeeper, Report
 from interlock.gate.claim import remembered_until
 from interlock.journal import ConnectionLost
-from interlock.model.actions import ActionState, ExecutorKind
+from interlock.model.actions import DISPATCHED, ActionState
 from interlock.model.errors import Expired, InterlockError, NotClaimable
 from interlock.model.verdicts import Tier
-from interlock.policy import HttpExecute
+from interlock.policy import DispatchedExecute
 
 RETRY_AFTER_SEC = (0.25, 1.0, 4.0)
+MAX_WAIT_SEC = 30.0
+"""The longest a service is waited for that says when to come back."""
 POLL_SEC = 0.2
 SWEEP_SEC = 0.5
 PARALLEL = 16
@@ -34,13 +40,13 @@ _log = logging.getLogger(__name__)
 
 
 class Dispatcher:
-    """Runs `http` actions of one gate.
+    """Runs the dispatched actions of one gate.
 
     Args:
         leases: renews what is being worked on.
     """
 
-    def __init__(self, gate: Gatekeeper, connector: HttpConnector, leases: Leases) -> None:
+    def __init__(self, gate: Gatekeeper, connector: Connectors, leases: Leases) -> None:
         self._gate = gate
         self._connector = connector
         self._leases = leases
@@ -53,7 +59,7 @@ class Dispatcher:
         Raises:
             NotClaimable, InDoubt, Expired, ConstraintUnenforceable, Tampered: it did not run.
         """
-        claim = await asyncio.to_thread(self._gate.claim, action_id, ExecutorKind.HTTP)
+        claim = await asyncio.to_thread(self._gate.claim, action_id, *DISPATCHED)
         await self.carry_out(claim)
 
     async def at_once(self, action_id: str) -> None:
@@ -65,23 +71,25 @@ class Dispatcher:
     async def carry_out(self, claim: Claim) -> None:
         """Carry out a claim and report; what happens is in the journal, not in a return value."""
         entry = await asyncio.to_thread(self._gate.entry, claim)
-        if entry is None or not isinstance(entry.execute, HttpExecute):
-            report = Report(
-                ActionState.FAILED, "Nothing was sent: the catalogue has no http executor for it."
-            )
+        if entry is None or not isinstance(entry.execute, DispatchedExecute):
+            report = Report(ActionState.FAILED, "Nothing was sent: the catalogue has no executor for it.")
         else:
             spec = entry.execute
             with self._leases.keep(claim):
-                outcome = await self._send(claim, spec, 0)
-                for attempt, pause in enumerate(RETRY_AFTER_SEC, start=1):
-                    if not isinstance(outcome, Unknown) or not self._remembered(claim):
+                # Who claimed it before sent something, for all anybody knows.
+                unanswered = claim.epoch > 1
+                outcome = await self._send(claim, spec, unanswered=unanswered)
+                for pause in RETRY_AFTER_SEC:
+                    unanswered = unanswered or isinstance(outcome, Unknown)
+                    if not self._again(outcome, claim):
                         break
-                    await asyncio.sleep(pause)
-                    outcome = await self._send(claim, spec, attempt)
+                    await asyncio.sleep(max(pause, outcome.retry_after_sec or 0.0))
+                    outcome = await self._send(claim, spec, unanswered=unanswered)
             report = _report(outcome)
         await asyncio.shield(asyncio.to_thread(self._gate.settle, claim, report))
 
-    async def _send(self, claim: Claim, spec: HttpExecute, attempt: int) -> Outcome:
+    async def _send(self, claim: Claim, spec: DispatchedExecute, *, unanswered: bool) -> Outcome:
+        """One attempt. `unanswered`: an earlier one under the same key may have taken effect."""
         entry = self._gate.entry(claim)
         outcome = await self._connector.send(
             spec,
@@ -91,17 +99,36 @@ class Dispatcher:
             action=claim.action_id,
             amount_usd=amount_usd(claim, entry),
             read_only=claim.verdict.tier is Tier.READ_ONLY,
+            halted=lambda: self._halted(claim),
         )
-        if isinstance(outcome, Failed) and outcome.proof == "nothing_sent" and (attempt or claim.epoch > 1):
-            # This attempt sent nothing; an earlier one under the same key may have.
-            return Unknown(f"an earlier attempt went unanswered, and now {outcome.reason}", outcome.breach)
+        if unanswered and isinstance(outcome, Failed) and outcome.proof in ONE_ATTEMPT:
+            reason = f"an earlier attempt went unanswered, and now {outcome.reason}"
+            return Unknown(reason, outcome.breach, outcome.retry_after_sec)
         return outcome
 
-    def _remembered(self, claim: Claim) -> bool:
-        """Whether the service still answers our key with its first answer."""
+    async def _halted(self, claim: Claim) -> str | None:
+        """Why nothing of it may be sent any more; also where that cannot be found out."""
+        try:
+            found = await asyncio.to_thread(self._gate.halted, [claim])
+        except InterlockError as error:
+            return f"the kill switches could not be asked ({error.slug})"
+        return found[0][1] if found else None
+
+    def _again(self, outcome: Outcome, claim: Claim) -> TypeGuard[Failed | Unknown]:
+        """Whether another attempt does no harm and may help."""
+        if isinstance(outcome, Succeeded) or (outcome.retry_after_sec or 0.0) > MAX_WAIT_SEC:
+            return False
+        if isinstance(outcome, Failed):
+            # Refused without effect, and asked to come back: this repeats nothing.
+            return outcome.proof == "no_effect_attempt" and outcome.retry_after_sec is not None
+        return self._remembered(claim, outcome.retry_after_sec or 0.0)
+
+    def _remembered(self, claim: Claim, wait_sec: float) -> bool:
+        """Whether the service still answers our key with its first answer, after a wait."""
         if claim.retention_sec is None:
             return False
-        return self._gate.journal.clock.now() < remembered_until(claim.claimed_at, claim.retention_sec)
+        until = remembered_until(claim.claimed_at, claim.retention_sec)
+        return self._gate.journal.clock.now() + int(wait_sec * 1_000_000) < until
 
     async def serve(self, stop: asyncio.Event) -> None:
         """Run what may run and let deadlines pass, until `stop` is set; then finish what has started."""

@@ -1,21 +1,25 @@
 """The `http` connector: one request for one action, and what became of it.
 
-1. One call of `HttpConnector.send` makes at most one request. Nothing is retried and no redirect is
-   followed; a 3xx is an answer like any other.
+1. One call of `HttpConnector.send` makes at most one request. Nothing is retried and no redirect is followed;
+   a 3xx is an answer like any other.
 2. POST, PUT and PATCH carry the canonical bytes of the arguments. GET and DELETE carry no body.
-3. `Failed` needs a proof. Nothing was sent: the transport reported only steps of connecting (name, TCP,
-   TLS) before it stopped. No effect: the catalogue lists the status. Read only: the caller says that the
-   catalogue does. A 2xx that was read to its end is `Succeeded`; all else is `Unknown`.
-4. Each request has a connection of its own. On a kept one, a server's closing may cross our request, and
-   then nobody can tell whether it was read.
-5. Constraints are checked before a credential is fetched. The clock of `max_runtime_sec` runs from the
-   start of connecting to the last byte.
+3. `Failed` needs a proof. Nothing was sent: the transport reported only steps of connecting (name, TCP, TLS)
+   before it stopped. No effect: the catalogue lists the status; 409, 425, 429 and 503 then speak of this
+   attempt alone. Read only: the caller says that the catalogue does. A 2xx that was read to its end is
+   `Succeeded`; all else is `Unknown`. What a 429 or 503 says under Retry-After is handed on.
+4. Each request has a connection of its own. On a kept one, a server's closing may cross our request, and then
+   nobody can tell whether it was read.
+5. Constraints are checked before a credential is fetched. The clock of `max_runtime_sec` runs from the start
+   of connecting to the last byte. Under a `network_allowlist` the connection goes to an address that was
+   checked (`interlock.dispatch.network`); the next one is tried only where nothing left for the last.
 6. The environment is not trusted: no proxy, certificate file or `.netrc` from it. No cookie is kept.
-7. The credential is fetched last, used for one header, and struck out of whatever the server echoes. No
-   URL, argument or exception text of the exchange enters an outcome.
+7. Whoever sends may name a last question (`halted`): it is asked when the connection stands and no byte of
+   the request has left, and a reason for an answer ends the exchange there.
+8. The credential is fetched last, used for one header, and struck out of whatever the server echoes. No URL,
+   argument or exception text of the exchange enters an outcome.
 
-Sources: RFC 9110 (methods, status codes), RFC 8785 (body), the Idempotency-Key header as payment services
-read it (the bare key).
+Sources: RFC 9110 (methods, status codes, Retry-After), RFC 6585 (429), RFC 8785 (body), the Idempotency-Key
+header as payment services read it (the bare key).
 """
 
 from __future__ import annotations
@@ -23,18 +27,24 @@ from __future__ import annotations
 import asyncio
 import re
 import ssl
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from decimal import Decimal
+from email.utils import parsedate_to_datetime
 from importlib.metadata import version
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import httpx
 
-from interlock.dispatch.outcome import Failed, Outcome, Succeeded, Unknown, secrets_of, strike_out
-from interlock.dispatch.template import AUTHORITY, render_url
+from interlock.dispatch.credentials import Credential, Refused, authorization
+from interlock.dispatch.limits import NotSent, check_limits, time_limit
+from interlock.dispatch.network import Allowlist, addresses
+from interlock.dispatch.outcome import Failed, Outcome, Proof, Succeeded, Unknown, secrets_of, strike_out
+from interlock.dispatch.template import render_url
 from interlock.model.canonical import Json, canonical, parse_json, plain
-from interlock.model.errors import InterlockError, InvalidInput
+from interlock.model.errors import InvalidInput
 from interlock.model.text import visible
 from interlock.model.verdicts import Constraints
 
@@ -46,8 +56,16 @@ _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 _METHODS = _WITH_BODY | {"GET", "DELETE"}
 _PORTS = {"http": 80, "https": 443}
 _HEADER_VALUE = re.compile(r"[!-~]+(?: +[!-~]+)*", re.ASCII)
-_ENDPOINT = re.compile(AUTHORITY)
+_THIS_ATTEMPT = frozenset({409, 425, 429, 503})
+"""Listed as without effect, these speak of the request that was just made: a service answers so before it
+looks whether it knows the key."""
+_COME_BACK = frozenset({429, 503})
+_CONNECTING = "connection."
 _AGENT = f"interlock/{version('interlock')}"
+
+
+Halted: TypeAlias = Callable[[], Awaitable[str | None]]
+"""Says why something must not begin any more, as a clause; None where it may."""
 
 
 class HttpSpec(Protocol):
@@ -80,13 +98,21 @@ class HttpConnector:
 
     Args:
         credential: the Authorization header's whole value for a credential's name, asked for at each
-            execution; None where there is no such credential. An `InterlockError` counts as none.
+            execution (`interlock.dispatch.credentials`).
+        refused: told the name of a credential that a service answered 401 to.
         tls: trust anchors and client certificates, for services with a private authority; by default the
             public authorities that httpx ships.
     """
 
-    def __init__(self, credential: Callable[[str], str | None], *, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        credential: Credential,
+        *,
+        refused: Refused | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self._credential = credential
+        self._refused = refused
         self._tls = tls
         self._closed = False
 
@@ -101,6 +127,7 @@ class HttpConnector:
         amount_usd: Decimal | None = None,
         timeout_sec: float = 30.0,
         read_only: bool = False,
+        halted: Halted | None = None,
     ) -> Outcome:
         """Make the request and say what became of it.
 
@@ -111,6 +138,7 @@ class HttpConnector:
             amount_usd: the action's amount for `max_amount_usd`; None where it has none or is not in USD.
             timeout_sec: seconds from the start of connecting to the last byte; `max_runtime_sec` applies
                 as well, whichever ends first.
+            halted: asked just before the first byte of the request; a reason keeps it here.
             read_only: whether the catalogue says that the action has no effect (tier 1). What would be
                 `Unknown` is then `Failed`.
 
@@ -118,24 +146,24 @@ class HttpConnector:
             asyncio.CancelledError: the caller gave up. The request may have left: treat it as `Unknown`.
             Exception: whatever `credential` raises that is not an `InterlockError`; nothing was sent.
         """
-        limit, breach = timeout_sec, None
-        if constraints.max_runtime_sec is not None and constraints.max_runtime_sec <= timeout_sec:
-            limit, breach = float(constraints.max_runtime_sec), "max_runtime_sec"
+        breach: str | None = None
         try:
             if self._closed:
-                raise _NotSent("the connector is closed")
-            if not limit > 0:
-                raise _NotSent("there is no time to run it", breach)
-            request, secrets = self._prepare(spec, args, constraints, amount_usd, key, action)
-        except _NotSent as stop:
+                raise NotSent("the connector is closed")
+            limit, breach = time_limit(constraints, timeout_sec)
+            request, secrets = await self._prepare(spec, args, constraints, amount_usd, key, action)
+            exchange = await _reach(request, self._trust(), limit, constraints.network_allowlist, halted)
+        except NotSent as stop:
             return Failed(stop.reason, "nothing_sent", stop.breach)
         except InvalidInput as error:
             return Failed(error.detail, "nothing_sent")
 
-        exchange = await _exchange(request, self._trust(), limit)
+        unauthorised = exchange.response is not None and exchange.response.status_code == 401
+        if unauthorised and self._refused is not None and spec.auth is not None:
+            self._refused(spec.auth)
         outcome = _judge(exchange, request.url, spec.no_effect, secrets, breach if exchange.expired else None)
         if read_only and isinstance(outcome, Unknown):
-            return Failed(outcome.reason, "read_only", outcome.breach)
+            return Failed(outcome.reason, "read_only", outcome.breach, outcome.retry_after_sec)
         return outcome
 
     async def aclose(self) -> None:
@@ -147,7 +175,7 @@ class HttpConnector:
             self._tls = httpx.create_ssl_context(trust_env=False)
         return self._tls
 
-    def _prepare(
+    async def _prepare(
         self,
         spec: HttpSpec,
         args: Mapping[str, Json],
@@ -156,9 +184,9 @@ class HttpConnector:
         key: str,
         action: str,
     ) -> tuple[httpx.Request, tuple[str, ...]]:
-        """The request and the texts to strike out of answers; `_NotSent` or `InvalidInput` otherwise."""
+        """The request and the texts to strike out of answers; `NotSent` or `InvalidInput` otherwise."""
         if spec.method not in _METHODS:
-            raise _NotSent(
+            raise NotSent(
                 f"the method {visible(spec.method, 20)} is not one of {', '.join(sorted(_METHODS))}"
             )
         url = _parse(render_url(spec.url, args))
@@ -178,31 +206,13 @@ class HttpConnector:
             headers["content-type"] = "application/json"
         secrets: tuple[str, ...] = ()
         if spec.auth is not None:
-            headers["authorization"] = value = self._authorization(spec.auth)
+            headers["authorization"] = value = await authorization(self._credential, spec.auth)
             secrets = secrets_of(value)
         for name, value in headers.items():
             # h11 would repeat the value in its error and httpcore would log it.
             if not _HEADER_VALUE.fullmatch(value):
-                raise _NotSent(f"the value for the header {name} is not printable ASCII")
+                raise NotSent(f"the value for the header {name} is not printable ASCII")
         return httpx.Request(spec.method, url, headers=headers, content=body), secrets
-
-    def _authorization(self, name: str) -> str:
-        try:
-            value = self._credential(name)
-        except InterlockError as error:
-            raise _NotSent(f"the credential {visible(name, 64)} cannot be read ({error.slug})") from None
-        if value is None:
-            raise _NotSent(f"the credential {visible(name, 64)} is not configured here")
-        return value
-
-
-class _NotSent(Exception):
-    """A request that was refused before anything was opened."""
-
-    def __init__(self, reason: str, breach: str | None = None) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.breach = breach
 
 
 def _parse(text: str) -> httpx.URL:
@@ -213,40 +223,16 @@ def _parse(text: str) -> httpx.URL:
             return url
     except (httpx.InvalidURL, UnicodeError):
         pass
-    raise _NotSent("the catalogue's URL has no valid host or port")
+    raise NotSent("the catalogue's URL has no valid host or port")
 
 
 # --- constraints -----------------------------------------------------------------------------------------
 
 
 def _check(constraints: Constraints, url: httpx.URL, amount_usd: Decimal | None) -> None:
-    for name in constraints.named:
-        if name not in ENFORCED:
-            raise _NotSent(f"the constraint {name} cannot be enforced over HTTP", name)
-    ceiling = constraints.max_amount_usd
-    if ceiling is not None:
-        if amount_usd is None or not amount_usd.is_finite():
-            raise _NotSent(f"at most {ceiling} USD is allowed, and the amount is not known", "max_amount_usd")
-        # The sign says which way money goes; the limit is on how much.
-        if abs(amount_usd) > ceiling:
-            raise _NotSent(f"the amount is over the limit of {ceiling} USD", "max_amount_usd")
+    check_limits(constraints, ENFORCED, amount_usd, "over HTTP")
     if constraints.network_allowlist is not None:
-        host, port = url.raw_host.decode("ascii"), _port(url)
-        allowed = {endpoint for entry in constraints.network_allowlist if (endpoint := _endpoint(entry))}
-        if not allowed & {(host, None), (host, port)}:
-            raise _NotSent(f"the host {host}:{port} is not in the network allowlist", "network_allowlist")
-
-
-def _endpoint(entry: str) -> tuple[str, int | None] | None:
-    """Host in its ASCII form and port of ``host`` or ``host:port``; None for what is neither."""
-    if not _ENDPOINT.fullmatch(entry):
-        return None
-    try:
-        # A scheme without a default port, so that ``host:443`` keeps the port it names.
-        url = httpx.URL(f"endpoint://{entry}")
-    except httpx.InvalidURL:
-        return None
-    return url.raw_host.decode("ascii"), url.port
+        Allowlist.of(constraints.network_allowlist).check_host(url.raw_host.decode("ascii"), _port(url))
 
 
 def _port(url: httpx.URL) -> int:
@@ -265,17 +251,26 @@ class _Wire:
     does silence.
     """
 
+    halted: Halted | None = None
+    stopped: str | None = None
     steps: list[str] = field(default_factory=list)
     socket: Any = None
 
     async def report(self, step: str, info: Mapping[str, Any]) -> None:
+        if self.halted is not None and not step.startswith(_CONNECTING):
+            ask, self.halted = self.halted, None
+            self.stopped = await ask()
+        if self.stopped is not None:
+            if "closed" not in step:  # hanging up sends nothing
+                raise _Stopped(self.stopped)
+            return
         self.steps.append(step)
         if step == "connection.connect_tcp.complete":
             self.socket = info["return_value"]
 
     @property
     def nothing_left(self) -> bool:
-        return bool(self.steps) and all(step.startswith("connection.") for step in self.steps)
+        return bool(self.steps) and all(step.startswith(_CONNECTING) for step in self.steps)
 
     @property
     def in_tls(self) -> bool:
@@ -285,6 +280,14 @@ class _Wire:
         """Close the socket: httpcore leaves it open where a TLS handshake is cancelled."""
         if self.socket is not None:
             await self.socket.aclose()
+
+
+class _Stopped(Exception):
+    """The last question before the first byte was answered with a reason not to send it."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 @dataclass(slots=True)
@@ -298,9 +301,47 @@ class _Exchange:
     nothing_left: bool = False
 
 
-async def _exchange(request: httpx.Request, tls: ssl.SSLContext, limit: float) -> _Exchange:
+async def _reach(
+    request: httpx.Request,
+    tls: ssl.SSLContext,
+    limit: float,
+    entries: tuple[str, ...] | None,
+    halted: Halted | None,
+) -> _Exchange:
+    """The exchange, under an allowlist with an address that it permits. Raises `NotSent`."""
+    if entries is None:
+        return await _exchange(request, tls, limit, halted)
+    started = time.monotonic()
+    host = request.url.raw_host.decode("ascii")
+    seen = _Exchange()
+    for address in await addresses(host, _port(request.url), Allowlist.of(entries), limit):
+        left = limit - (time.monotonic() - started)
+        if left <= 0:
+            break
+        seen = await _exchange(_pinned(request, host, address), tls, left, halted)
+        if seen.expired or not seen.nothing_left:
+            return seen
+    if not seen.trouble:
+        raise NotSent(f"{host}: no connection within {limit:g} s")
+    return seen
+
+
+def _pinned(request: httpx.Request, host: str, address: str) -> httpx.Request:
+    """The same request to an address. The Host header and the name that TLS checks stay."""
+    return httpx.Request(
+        request.method,
+        request.url.copy_with(host=address),
+        headers=request.headers,
+        stream=request.stream,
+        extensions={"sni_hostname": host.strip("[]")} if request.url.scheme == "https" else {},
+    )
+
+
+async def _exchange(
+    request: httpx.Request, tls: ssl.SSLContext, limit: float, halted: Halted | None
+) -> _Exchange:
     """One request on one fresh connection, within `limit` seconds."""
-    wire, seen, clock = _Wire(), _Exchange(), asyncio.timeout(limit)
+    wire, seen, clock = _Wire(halted), _Exchange(), asyncio.timeout(limit)
     request.extensions["trace"] = wire.report
     limits = httpx.Limits(max_keepalive_connections=0)
     try:
@@ -344,6 +385,8 @@ _WORDS: tuple[tuple[type[Exception], str], ...] = (
 
 
 def _trouble(error: Exception, wire: _Wire) -> str:
+    if isinstance(error, _Stopped):
+        return error.reason
     if wire.nothing_left:
         # Nothing of the request is in the text of an error from connecting.
         step = "TLS was not agreed" if wire.in_tls else "no connection was made"
@@ -371,18 +414,35 @@ def _judge(
     if response is None:
         return Unknown(f"{where}: {trouble}, after the request may have left", breach)
     status = response.status_code
-    reason = f"{where} answered {status}"
+    reason, wait = f"{where} answered {status}", _retry_after(response)
     content = None if exchange.body is None else _content(response, exchange.body, secrets)
     if status in no_effect:
         # The status is the proof; what came or did not come after it only explains.
-        return Failed(reason + _excerpt(content), "no_effect_response")
+        proof: Proof = "no_effect_attempt" if status in _THIS_ATTEMPT else "no_effect_response"
+        return Failed(reason + _excerpt(content), proof, retry_after_sec=wait)
     if content is None:
         return Unknown(f"{reason}, then {trouble}", breach)
     if 200 <= status < 300:
         return Succeeded({"status": status, **content})
     if 300 <= status < 400:
         return Unknown(f"{reason}, a redirect, which is never followed")
-    return Unknown(reason + _excerpt(content))
+    return Unknown(reason + _excerpt(content), retry_after_sec=wait)
+
+
+def _retry_after(response: httpx.Response) -> float | None:
+    """Seconds to wait by the Retry-After header of a 429 or 503: a number, or a date by this clock."""
+    said = response.headers.get("retry-after", "").strip()
+    if response.status_code not in _COME_BACK or not said:
+        return None
+    if said.isascii() and said.isdigit():
+        return float(said[:9])
+    try:
+        until = parsedate_to_datetime(said)
+    except ValueError:
+        return None
+    if until.tzinfo is None:
+        until = until.replace(tzinfo=UTC)
+    return max(0.0, (until - datetime.now(UTC)).total_seconds())
 
 
 def _content(response: httpx.Response, body: bytes, secrets: tuple[str, ...]) -> dict[str, Json]:

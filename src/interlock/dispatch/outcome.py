@@ -21,13 +21,22 @@ from typing import Literal, TypeAlias
 
 from interlock.model.canonical import Json
 
-Proof: TypeAlias = Literal["nothing_sent", "no_effect_response", "read_only"]
+Proof: TypeAlias = Literal[
+    "nothing_sent", "no_effect_response", "no_effect_attempt", "not_committed", "read_only"
+]
 """Why it is certain that nothing took effect: no byte of the request left this process; the catalogue lists
-the response as one without effect; or the catalogue says that the action only reads."""
+the response as one without effect; the same, by a response that speaks of this attempt alone (a conflict, or
+come back later) and not of an earlier one with the same key; the transaction was never committed; or the
+catalogue says that the action only reads."""
+
+ONE_ATTEMPT: frozenset[Proof] = frozenset({"nothing_sent", "no_effect_attempt"})
+"""Proofs about one attempt. Where an earlier one went unanswered, they prove nothing about the action."""
 
 _FAILED: dict[Proof, str] = {
     "nothing_sent": "Nothing was sent",
     "no_effect_response": "It was refused without effect",
+    "no_effect_attempt": "It was refused without effect",
+    "not_committed": "It was taken back before it was committed",
     "read_only": "Nothing was read, and reading changes nothing",
 }
 
@@ -51,11 +60,13 @@ class Failed:
     Attributes:
         reason: a clause for a person, without a full stop.
         breach: the constraint that stopped it, by its policy key; None where none did.
+        retry_after_sec: how long the tool asked to be left alone; None where it did not ask.
     """
 
     reason: str
     proof: Proof
     breach: str | None = None
+    retry_after_sec: float | None = None
 
     @property
     def note(self) -> str:
@@ -65,10 +76,11 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """It may have taken effect. `reason` and `breach` as in `Failed`."""
+    """It may have taken effect. `reason`, `breach` and `retry_after_sec` as in `Failed`."""
 
     reason: str
     breach: str | None = None
+    retry_after_sec: float | None = None
 
     @property
     def note(self) -> str:

@@ -2,7 +2,7 @@
 
 1. `model.actions.ActionState.successors` is the state machine; `records.move` is its one gate.
 2. Each step is a transition in one durable transaction with its guard and its ledger entry (P6): propose,
-   decide, claim, settle, reconcile, withdraw, revoke, expire, re-decide, erase.
+   decide, claim, settle, reconcile, withdraw, revoke, expire, re-decide, erase, stop, rearm.
 3. Nothing here knows HTTP, connectors or frameworks, and nothing here acts on the world.
 """
 
@@ -14,6 +14,8 @@ from interlock.gate.opening import Proposed
 from interlock.gate.permits import ENFORCED as PERMITTED_ENFORCES
 from interlock.gate.permits import Permits
 from interlock.gate.settle import Report
+from interlock.gate.stopping import KillSwitches
+from interlock.gate.stops import KillSwitchOn, Scope
 from interlock.gate.views import Views
 
 __all__ = [
@@ -26,10 +28,13 @@ __all__ = [
     "ErasureReason",
     "Gatekeeper",
     "HumanDecision",
+    "KillSwitchOn",
+    "KillSwitches",
     "Permits",
     "Proposed",
     "ReasonCode",
     "Report",
+    "Scope",
     "Standing",
     "Views",
 ]

@@ -1,9 +1,9 @@
 """Claim: the one step that lets an action run. No claim, no run (P5).
 
-1. Inside one transaction a claim checks: the clock; the row's seal; the validity of the allow or approval;
-   that the policy in force still says so; that the sealed arguments hash to what was recorded; for an
-   approval, that a person's authentic decision names the hash of exactly what was shown (P4); that this
-   executor can enforce every constraint.
+1. Inside one transaction a claim checks: that no kill switch covers it; the clock; the row's seal; the
+   validity of the allow or approval; that the policy in force still says so; that the sealed arguments hash
+   to what was recorded; for an approval, that a person's authentic decision names the hash of exactly what
+   was shown (P4); that this executor can enforce every constraint.
 2. A claim has a holder, a lease and an epoch. Only the holder of the current epoch may settle.
 3. A lapsed lease is claimed again only where the executor answers a repeated key with its first answer and
    that promise still lasts; everything else becomes `in_doubt` (see `sweep`).
@@ -18,8 +18,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import bindparam, select, text
+from sqlalchemy import bindparam, or_, select, text
 
+from interlock.gate import stops
 from interlock.gate.active import require_snapshot
 from interlock.gate.ending import expire
 from interlock.gate.package import Package, Sealed
@@ -34,7 +35,7 @@ from interlock.gate.records import (
 from interlock.journal import Prepared, Tx
 from interlock.journal import tables as t
 from interlock.ledger import Kind
-from interlock.model.actions import ActionState, ExecutorKind
+from interlock.model.actions import DISPATCHED, ActionState, ExecutorKind
 from interlock.model.binding import Binding
 from interlock.model.canonical import Json
 from interlock.model.errors import (
@@ -168,18 +169,19 @@ class Claiming:
 
     action_id: str
     holder: str
-    executor: ExecutorKind
+    executors: tuple[ExecutorKind, ...]
     snapshot: str
     enforces: Enforces
 
     def __call__(self, tx: Tx) -> Claimed:
         row = load_action(tx, self.action_id)
-        if self.executor is ExecutorKind.PERMITTED:
+        if ExecutorKind.PERMITTED in self.executors:
             raise TypeError("what a permitted executor runs is claimed by redeeming its permit")
-        check_executor_kind(row, self.executor)
+        check_executor_kind(row, *self.executors)
         retry = row.status is ActionState.EXECUTING and retryable(row, tx.now)
         if not retry:
             check_state(row)
+        stops.refuse_stopped(tx, row.id, row.agent, row.topic)
         tx.clock.check()
         over = None if retry else passed(tx, row, self.snapshot)
         if over is not None:
@@ -190,9 +192,9 @@ class Claiming:
         return Claimed(claimed)
 
 
-def check_executor_kind(row: ActionRow, kind: ExecutorKind) -> None:
+def check_executor_kind(row: ActionRow, *kinds: ExecutorKind) -> None:
     """Raises `NotClaimable` where another kind of executor runs the action."""
-    if row.executor != kind.value:
+    if row.executor not in kinds:
         raise NotClaimable(
             f"{row.topic} is executed by {row.executor}, fixed when it was proposed.",
             fix=_HOW[ExecutorKind(row.executor)],
@@ -227,9 +229,10 @@ def authorised(tx: Tx, row: ActionRow, enforces: Enforces) -> tuple[Sealed, Appr
     """What may run, checked against everything it rests on, and the approval, where a person gave one.
 
     Raises:
-        ConstraintUnenforceable: this executor cannot enforce a constraint. Tampered: a row or payload does
-            not say what was recorded.
+        KillSwitchOn: a kill switch covers it. ConstraintUnenforceable: this executor cannot enforce a
+            constraint. Tampered: a row or payload does not say what was recorded.
     """
+    stops.refuse_stopped(tx, row.id, row.agent, row.topic)
     verdict = row.decided
     check_constraints(row, verdict, enforces)
     sealed = Sealed.read(tx.unseal(row.payload), row.action_hash)
@@ -237,7 +240,7 @@ def authorised(tx: Tx, row: ActionRow, enforces: Enforces) -> tuple[Sealed, Appr
 
 
 _HOW = {
-    ExecutorKind.HTTP: "A serving process carries it out by itself.",
+    **dict.fromkeys(DISPATCHED, "A serving process carries it out by itself."),
     ExecutorKind.CALLER: "A caller's function runs in the process that registered it; see `gate.resume`.",
     ExecutorKind.PERMITTED: "Its executor runs it: POST /v1/actions/{id}/permit at the server.",
 }
@@ -248,14 +251,15 @@ _ADVICE = {
 
 
 _READY = Prepared(
-    select(t.actions.c.id)
+    select(t.actions.c.id, t.actions.c.agent, t.actions.c.topic, t.actions.c.expires_at)
     .where(
         t.actions.c.namespace == bindparam("ns"),
         t.actions.c.executor == bindparam("executor_"),
         text(t.READY),
-        t.actions.c.expires_at > bindparam("now_"),
+        t.actions.c.expires_at >= bindparam("after_"),
+        or_(t.actions.c.expires_at > bindparam("after_"), t.actions.c.id > bindparam("id_")),
     )
-    .order_by(t.actions.c.expires_at)
+    .order_by(t.actions.c.expires_at, t.actions.c.id)
     .limit(bindparam("limit_"))
 )
 _LAPSED = Prepared(
@@ -270,11 +274,21 @@ _LAPSED = Prepared(
 
 
 def ready(tx: Tx, executor: ExecutorKind, limit: int) -> list[str]:
-    """Ids of actions that this kind of executor may claim now, oldest first."""
-    found = [row[0] for row in tx.all(_READY, executor_=executor.value, now_=tx.now, limit_=limit)]
+    """Ids of actions that this kind of executor may claim now, oldest first; none that is stopped."""
+    if stops.everything(tx):
+        return []
+    found: list[str] = []
+    after, last = tx.now, "~"  # later than every id
+    while len(found) < limit:  # what is stopped may stand before the rest, and in any number
+        page = tx.all(_READY, executor_=executor.value, after_=after, id_=last, limit_=limit)
+        found += [row[0] for row in page if stops.covering(tx, row[1], row[2]) is None]
+        if len(page) < limit:
+            break
+        last, _, _, after = page[-1]
     for columns in tx.all(_LAPSED, now_=tx.now, limit_=limit):
         row = ActionRow(*columns)  # only ids leave here; the claim checks the seal
-        if row.executor == executor.value and retryable(row, tx.now):
+        stopped = stops.covering(tx, row.agent, row.topic) is not None
+        if row.executor == executor.value and retryable(row, tx.now) and not stopped:
             found.append(row.id)
     return found[:limit]
 

@@ -1,7 +1,8 @@
 """Decide: a person answers one approval request, and the answer names what was shown.
 
 1. `expected_hash` is the review hash of what the person saw. Anything else is refused with the difference
-   (P4); nothing is decided twice, and nothing after its deadline.
+   (P4); nothing is decided twice, and nothing after its deadline. What a kill switch froze is rejected or
+   waits; its deadline waits with it.
 2. Nobody approves what they requested: not the agent's operator, not the principal, not the editor, unless
    `people: solo` is in force, exactly one person is enrolled, and the entry says so. An editor may approve
    an edit that is provably tighter: only amounts changed, and each came down without crossing zero.
@@ -20,9 +21,10 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
+from interlock.gate import stops
 from interlock.gate.active import require_snapshot
 from interlock.gate.claim import Enforces, NeedsRedeciding, shown
-from interlock.gate.ending import expire
+from interlock.gate.ending import ends, expire
 from interlock.gate.opening import new_row, record
 from interlock.gate.package import Sealed
 from interlock.gate.records import (
@@ -134,7 +136,9 @@ class Deciding:
         row = load_action(tx, approval.action_id, approval.revision)
         self._check_open(tx, approval, row)
         tx.clock.check()
-        if tx.now >= approval.expires_at:
+        if self.decision.answer is not Answer.REJECT:
+            stops.refuse_stopped(tx, row.id, row.agent, row.topic)
+        if tx.now >= ends(tx, approval, row):
             return Decided(approval.id, None, refusal=expire(tx, row))
         require_snapshot(tx, self.policy.snapshot)
         if row.snapshot != self.policy.snapshot:

@@ -2,6 +2,8 @@
 
 `expired` is never `rejected`: nobody answered. Whoever proposed may withdraw; a reviewer or operator may
 revoke what was allowed or approved, until it is claimed, and not while an offline permit may run it.
+
+What a kill switch froze does not end by itself: its deadlines are later by the time that it was frozen.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from contextlib import contextmanager
 
 from sqlalchemy import bindparam, or_, select, text
 
+from interlock.gate import stops
 from interlock.gate.permit_rows import GRACE_US, load_permit, outstanding, refuse_outstanding
 from interlock.gate.records import (
     ActionRow,
@@ -35,6 +38,8 @@ from interlock.model.ids import new_id
 from interlock.model.text import visible
 from interlock.model.verdicts import DEFAULT_OWNER
 
+FROZEN_US = 60_000_000
+"""How often the sweep looks at a frozen request whose deadline would have passed."""
 _log = logging.getLogger(__name__)
 
 _DUE = Prepared(
@@ -77,13 +82,18 @@ def expire(tx: Tx, row: ActionRow) -> Expired:
 def due(tx: Tx, limit: int) -> int:
     """Let the deadlines that have passed do what their lanes say; returns how many did something."""
     tx.clock.check()
-    waiting = tx.all(_DUE, now_=tx.now, limit_=limit)
+    waiting = [] if stops.everything(tx) else tx.all(_DUE, now_=tx.now, limit_=limit)
     done = 0
     for found in waiting:
         with skipping_tampered(found[1]):
             approval = ApprovalRow(*found).check(tx)
             row = load_action(tx, approval.action_id, approval.revision)
-            if tx.now >= approval.expires_at:
+            frozen = stops.covering(tx, row.agent, row.topic) is not None
+            later = _due_at(row, approval) + _paused(tx, approval, row)
+            if frozen or tx.now < later:
+                later = max(later, tx.now + FROZEN_US) if frozen else later
+                save_approval(tx, approval._replace(due_at=later))
+            elif tx.now >= ends(tx, approval, row):
                 expire(tx, row)
             else:
                 _escalate(tx, approval)
@@ -98,6 +108,31 @@ def due(tx: Tx, limit: int) -> int:
             expire(tx, row)
             done += 1
     return done
+
+
+def ends(tx: Tx, approval: ApprovalRow, row: ActionRow) -> int:
+    """When a request ends unanswered, with the time that it was frozen: microseconds UTC."""
+    return approval.expires_at + _paused(tx, approval, row)
+
+
+def timed(tx: Tx, approval: ApprovalRow, row: ActionRow) -> ApprovalRow:
+    """The request as it is shown: while it is held, with its deadlines as they stand now. Never written."""
+    if approval.state != "held":
+        return approval
+    late = _paused(tx, approval, row)
+    return approval._replace(due_at=_due_at(row, approval) + late, expires_at=approval.expires_at + late)
+
+
+def _paused(tx: Tx, approval: ApprovalRow, row: ActionRow) -> int:
+    return stops.paused(tx, row.agent, row.topic, approval.requested_at)
+
+
+def _due_at(row: ActionRow, approval: ApprovalRow) -> int:
+    """When the deadline next does something, not counting the time that it was frozen."""
+    lane = row.decided.lane
+    if approval.escalated or lane is None:
+        return approval.expires_at
+    return min(approval.expires_at, approval.requested_at + lane.window_sec * 1_000_000)
 
 
 @contextmanager

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice, zip_longest
 from typing import TypeVar
 
-from interlock.gate import active, ending, permits, redecide, settle
+from interlock.gate import active, ending, permits, redecide, settle, stops
 from interlock.gate.active import PolicyMoved
 from interlock.gate.claim import Claim, Claiming, Enforces, NeedsRedeciding, ready
 from interlock.gate.decide import Decided, Deciding, HumanDecision
@@ -23,7 +24,7 @@ from interlock.gate.propose import Proposing, prepare
 from interlock.gate.records import ActionRow
 from interlock.identity import Caller
 from interlock.journal import Journal, KeyNeeded, Tx
-from interlock.model.actions import ActionState, ExecutorKind, Proposal
+from interlock.model.actions import DISPATCHED, ActionState, ExecutorKind, Proposal
 from interlock.model.canonical import Json
 from interlock.model.errors import NotFound, Tampered
 from interlock.policy import CatalogueEntry, Policy
@@ -238,23 +239,26 @@ class Gatekeeper:
 
     # --- execution ---------------------------------------------------------------------------------------
 
-    def claim(self, action_id: str, executor: ExecutorKind) -> Claim:
-        """Claim an action for this process.
+    def claim(self, action_id: str, *executors: ExecutorKind) -> Claim:
+        """Claim an action for this process, which runs what these kinds of executor run.
 
         Raises:
             NotClaimable, InDoubt, Expired, ConstraintUnenforceable, Tampered, ClockJumped: it does not run.
         """
         claimed = self.under_policy(
-            lambda policy: Claiming(action_id, self.holder, executor, policy.snapshot, self._enforces)
+            lambda policy: Claiming(action_id, self.holder, executors, policy.snapshot, self._enforces)
         )
         if claimed.claim is None:
             raise claimed.refusal or NotFound(f"There is no action {action_id}.")
         return claimed.claim
 
     def ready(self, limit: int) -> list[str]:
-        """Ids of `http` actions that may be claimed now, oldest first: allowed, approved, or lapsed and
-        repeatable."""
-        return self.journal.look(partial(ready, executor=ExecutorKind.HTTP, limit=limit))
+        """Ids of dispatched actions that may be claimed now, of each kind the oldest first: allowed,
+        approved, or lapsed and repeatable."""
+        found = self.journal.look(lambda tx: [ready(tx, kind, limit) for kind in sorted(DISPATCHED)])
+        # In turn, so that many of one kind do not keep another waiting.
+        mixed = (one for turn in zip_longest(*found) for one in turn if one is not None)
+        return list(islice(mixed, limit))
 
     def entry(self, claimed: Claim) -> CatalogueEntry | None:
         """The catalogue entry a claim was decided with, which is the one that is executed (P4).
@@ -266,6 +270,19 @@ class Gatekeeper:
         if policy.entry_digest(claimed.binding.topic) != claimed.catalogue:
             raise Tampered(f"The catalogue entry of {claimed.action_id} is not the one that was decided on.")
         return policy.entry(claimed.binding.topic)
+
+    def halted(self, running: Sequence[Claim]) -> list[tuple[Claim, str]]:
+        """Those of the claims being worked on that a kill switch covers now, each with a clause about it."""
+
+        def look(tx: Tx) -> list[tuple[Claim, str]]:
+            found = []
+            for claimed in running:
+                switch = stops.covering(tx, claimed.binding.agent, claimed.binding.topic)
+                if switch is not None:
+                    found.append((claimed, f"a kill switch is on for {switch.words}"))
+            return found
+
+        return self.journal.look(look)
 
     def renew(self, claimed: Claim) -> bool:
         return self.journal.commit(partial(settle.renew, claim=claimed))

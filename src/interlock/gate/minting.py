@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from interlock.gate import stops
 from interlock.gate.claim import (
     Enforces,
     authorised,
@@ -113,6 +114,7 @@ class Minting:
         row = load_action(tx, self.action_id)
         self._check_caller(tx, row)
         check_state(row)
+        stops.refuse_stopped(tx, row.id, row.agent, row.topic)
         tx.clock.check()
         open_one = outstanding(row)
         if open_one is not None:

@@ -65,7 +65,7 @@ def new_row(
         namespace=binding.namespace,
         id=action_id,
         revision=binding.revision,
-        state=_state(verdict).value,
+        state=state_under(verdict).value,
         topic=binding.topic,
         agent=binding.agent,
         key_id=key_id,
@@ -91,7 +91,8 @@ def new_row(
     )
 
 
-def _state(verdict: Verdict) -> ActionState:
+def state_under(verdict: Verdict) -> ActionState:
+    """The state in which a revision begins."""
     if verdict.decision is Decision.DENY:
         return ActionState.DENIED
     return ActionState.HELD if verdict.held else ActionState.ALLOWED

@@ -31,6 +31,7 @@ class Sealed:
         nonce: 32 bytes, hashed into the action hash.
         tags: from the trusted registration of a topic outside the catalogue; None where nobody registered it.
         words: the agent's reasoning, alternatives and call id; shown, never trusted.
+        stopped: id of the kill switch that covered it when it was proposed.
     """
 
     binding: Binding
@@ -38,6 +39,7 @@ class Sealed:
     signals: Signals
     tags: tuple[str, ...] | None
     words: Mapping[str, Json]
+    stopped: str | None = None
 
     def content(self) -> bytes:
         """What is sealed."""
@@ -46,9 +48,13 @@ class Sealed:
             self.binding.canonical(),
             self.nonce.hex().encode(),
             _ordinary(self.tags)
-            if self.words == NO_WORDS and self.signals == BASELINE
-            else canonical({"signals": self.signals.to_json(), "tags": self.tags, "words": self.words}),
+            if self.words == NO_WORDS and self.signals == BASELINE and self.stopped is None
+            else canonical(self._rest()),
         )
+
+    def _rest(self) -> dict[str, Json]:
+        said: dict[str, Json] = {"signals": self.signals.to_json(), "tags": self.tags, "words": self.words}
+        return said if self.stopped is None else {**said, "stopped": self.stopped}
 
     @classmethod
     def read(cls, content: bytes, action_hash: str) -> Sealed:
@@ -66,6 +72,7 @@ class Sealed:
             Signals.from_json(rest["signals"]),
             None if tags is None else tuple(tags),
             rest["words"],
+            rest.get("stopped"),
         )
         if sealed.binding.action_hash(sealed.nonce) != action_hash:
             raise Tampered("The sealed arguments of an action do not hash to what was recorded.")
@@ -79,6 +86,7 @@ class Sealed:
             self.binding.args,
             self.signals,
             None if self.tags is None else frozenset(self.tags),
+            stopped=self.stopped,
         )
 
     @property

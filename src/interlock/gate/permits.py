@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from sqlalchemy import bindparam, select, text
 
-from interlock.gate import settle
+from interlock.gate import settle, stops
 from interlock.gate.claim import (
     Claim,
     Enforces,
@@ -149,8 +149,8 @@ class Permits:
         """Claim the action of a permit.
 
         Raises:
-            PermitInvalid, PermitLapsed, PermitRedeemed, PermitOutstanding, Forbidden, OutOfScope,
-            NotClaimable, InDoubt, Expired, Tampered, ClockJumped: nothing may run.
+            KillSwitchOn, PermitInvalid, PermitLapsed, PermitRedeemed, PermitOutstanding, Forbidden,
+            OutOfScope, NotClaimable, InDoubt, Expired, Tampered, ClockJumped: nothing may run.
         """
         claims = self._read(token, caller)
         redeemed = self._gate.under_policy(lambda policy: Redeeming(claims, caller, policy))
@@ -162,7 +162,8 @@ class Permits:
         """Extend the lease of a redeemed permit that is being worked on; returns until when (µs UTC).
 
         Raises:
-            StaleClaim: it holds nothing any more. PermitInvalid, Forbidden, OutOfScope, NotFound.
+            StaleClaim: it holds nothing any more. KillSwitchOn: it is to be stopped. PermitInvalid,
+            Forbidden, OutOfScope, NotFound.
         """
         claims = self._read(token, caller)
         return self._gate.journal.commit(partial(_renew, action_id=action_id, claims=claims, caller=caller))
@@ -235,6 +236,7 @@ class Redeeming:
         if row.revision != permit.revision or not same:
             raise NotClaimable(f"{row.id} became revision {row.revision}; this permit is for an earlier one.")
         check_state(row)
+        stops.refuse_stopped(tx, row.id, row.agent, row.topic)
         tx.clock.check()
         if outstanding(row) != permit.id:
             refuse_outstanding(row)
@@ -267,6 +269,7 @@ def _renew(tx: Tx, action_id: str, claims: Claims, caller: Caller) -> int:
     permit, row = _of(tx, action_id, claims, caller)
     if permit.state != "redeemed" or row.holder != permit.id:
         raise StaleClaim(f"{permit.id} holds nothing.")
+    stops.refuse_stopped(tx, row.id, row.agent, row.topic)
     sealed = Sealed.read(tx.unseal(row.payload), row.action_hash)
     if not settle.renew(tx, claim_of(row, sealed, row.decided)):
         raise StaleClaim(f"{row.id} is {row.state}; its lease is over.")

@@ -6,21 +6,24 @@
    action back, other bytes are refused and the refusal is recorded. Without a key, the framework's call id
    makes one; without either, the request attaches to an equal one that is still open, and otherwise names it
    as its predecessor. Whatever callers call a request is kept as a keyed hash.
-3. An allowed action whose executor is the calling process may be claimed in the same transaction.
-4. Observed signals are at their baseline: this version has nobody who observes. What an agent reports can
+3. Whether a kill switch covers it is known inside the transaction only; then it is decided once more, with
+   that among its inputs, and denied.
+4. An allowed action whose executor is the calling process may be claimed in the same transaction.
+5. Observed signals are at their baseline: this version has nobody who observes. What an agent reports can
    only tighten, and the policy room sees to that.
 """
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import bindparam, select, update
 
+from interlock.gate import stops
 from interlock.gate.active import require_snapshot
 from interlock.gate.claim import Enforces
-from interlock.gate.opening import Proposed, new_row, record
+from interlock.gate.opening import Proposed, new_row, record, state_under
 from interlock.gate.package import Sealed, subject_of, words_of
 from interlock.gate.records import (
     ActionRow,
@@ -44,7 +47,15 @@ from interlock.model.errors import (
 from interlock.model.ids import check_id, new_id
 from interlock.model.topics import parse_topic
 from interlock.model.verdicts import Verdict
-from interlock.policy import BASELINE, CatalogueEntry, HttpExecute, PermittedExecute, Policy
+from interlock.policy import (
+    BASELINE,
+    CatalogueEntry,
+    HttpExecute,
+    McpExecute,
+    PermittedExecute,
+    Policy,
+    SqlExecute,
+)
 
 MAX_KEY = 200
 MAX_WORDS = 20_000
@@ -89,6 +100,7 @@ class Proposing:
             tx.clock.check()
         if row.predecessor is not None:
             self._check_predecessor(tx, row.predecessor)
+        switch = stops.covering(tx, row.agent, row.topic)
         known = tx.one(_KNOWN_KEY, agent_=row.agent, key_=self.key)
         if known is not None:
             earlier = self._earlier(tx, known[0])
@@ -105,11 +117,16 @@ class Proposing:
         ):
             # The same request without a key attaches to this one while it is open.
             tx.write(_ADD_KEY, agent=row.agent, key=self.unnamed, action_id=row.id)
+        sealed, verdict = self.sealed, self.verdict
+        if switch is not None:
+            sealed = replace(sealed, stopped=switch.id)
+            verdict = self.policy.decide(sealed.question)
+            row = row._replace(state=state_under(verdict).value, verdict=verdict.canonical().decode())
         return record(
             tx,
             row,
-            self.sealed,
-            self.verdict,
+            sealed,
+            verdict,
             self.policy,
             enforces=self.enforces,
             holder=self.holder,
@@ -234,6 +251,10 @@ def _executor(entry: CatalogueEntry | None) -> tuple[ExecutorKind, dict[str, Jso
     match None if entry is None else entry.execute:
         case HttpExecute():
             return ExecutorKind.HTTP, {"kind": ExecutorKind.HTTP.value}
+        case SqlExecute():
+            return ExecutorKind.SQL, {"kind": ExecutorKind.SQL.value}
+        case McpExecute():
+            return ExecutorKind.MCP, {"kind": ExecutorKind.MCP.value}
         case PermittedExecute(executor=name):
             return ExecutorKind.PERMITTED, {"kind": ExecutorKind.PERMITTED.value, "name": name}
         case _:

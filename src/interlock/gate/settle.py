@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import bindparam, or_, select, text
 
+from interlock.gate import stops
 from interlock.gate.claim import LEASE_US, SENDING_SEC, Claim
 from interlock.gate.ending import skipping_tampered
 from interlock.gate.package import subject_of
@@ -80,8 +81,11 @@ class Settled:
 
 
 def renew(tx: Tx, claim: Claim) -> bool:
-    """Extend the lease of a claim that is still being worked on; False when it holds nothing any more."""
+    """Extend the lease of a claim that is still being worked on; False when it holds nothing any more, or a
+    kill switch covers it."""
     row = load_action(tx, claim.action_id, claim.revision)
+    if stops.covering(tx, row.agent, row.topic) is not None:
+        return False
     if row.status is not ActionState.EXECUTING or (row.holder, row.epoch) != (claim.holder, claim.epoch):
         return False
     save(tx, row, row._replace(lease_until=tx.now + LEASE_US))

@@ -16,9 +16,10 @@ from collections.abc import Callable, Mapping
 
 from sqlalchemy import bindparam, func, or_, select
 
-from interlock.gate import settle
+from interlock.gate import settle, stops
 from interlock.gate.claim import shown
 from interlock.gate.decide import check_duties
+from interlock.gate.ending import timed
 from interlock.gate.package import Package, Sealed
 from interlock.gate.records import (
     ActionRow,
@@ -172,6 +173,7 @@ class Views:
                 "due_at": iso(approval.expires_at),
                 "escalates_at": None,
                 "then": "stays refused",
+                "frozen": None,
                 "money": None,
                 "rows": None,
                 "people": None,
@@ -235,6 +237,7 @@ class Views:
             "result": None,
         }
         if approval is not None:
+            approval = timed(tx, approval, row)
             view["approval"] = {
                 "id": approval.id,
                 "state": approval.state,
@@ -243,6 +246,7 @@ class Views:
                 "due_at": iso(approval.expires_at),
                 "then": then(approval),
                 "url": self._link(approval.id),
+                "frozen": _frozen(tx, approval, row),
             }
             answer = _answer(tx, approval)
             if answer is not None and row.status is ActionState.REJECTED:
@@ -354,6 +358,7 @@ class Views:
         verdict, context = row.decided, package.context
         answer = _answer(tx, approval)
         money = listing(context["money"])
+        approval = timed(tx, approval, row)
         return {
             "id": approval.id,
             "state": approval.state,
@@ -369,6 +374,7 @@ class Views:
             "due_at": iso(approval.expires_at),
             "escalates_at": iso(approval.due_at) if approval.due_at < approval.expires_at else None,
             "then": then(approval),
+            "frozen": _frozen(tx, approval, row),
             "money": {"amount": money[0], "currency": money[1]} if money else None,
             "rows": role_value(context, "rows"),
             "people": role_value(context, "people"),
@@ -403,6 +409,9 @@ class Views:
         if approval.state != "held" or not reviews:
             why = "Only a reviewer decides." if not reviews else f"It is {approval.state}."
             return {"approve": False, "reject": False, "edit": False, "why_not": why}
+        if _frozen(tx, approval, row) is not None:
+            why = "A kill switch is on: it is frozen, and its deadline pauses."
+            return {"approve": False, "reject": True, "edit": False, "why_not": why}
         why_not = None
         if not solo and caller.person is not None:
             try:
@@ -420,6 +429,12 @@ def _binding(tx: Tx, row: ActionRow) -> Binding | None:
         return Sealed.read(tx.unseal(row.payload), row.action_hash).binding
     except Erased:
         return None
+
+
+def _frozen(tx: Tx, approval: ApprovalRow, row: ActionRow) -> View | None:
+    """The kill switch that keeps a held request from being approved and from ending, and since when."""
+    switch = stops.covering(tx, row.agent, row.topic) if approval.state == "held" else None
+    return None if switch is None else {"kill": switch.id, "since": iso(switch.engaged_at)}
 
 
 def _shown(tx: Tx, row: ActionRow, approval: ApprovalRow) -> tuple[Package, bool]:

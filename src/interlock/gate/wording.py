@@ -38,6 +38,11 @@ def message(view: View, home: str | None) -> str:
                 else f"Decide in the console (interlock serve{at}) or with: "
                 f"interlock approvals show {approval['id']}{at}"
             )
+            if approval["frozen"] is not None:
+                return (
+                    f"Frozen: a kill switch is on. “{title}” waits for {approval['owner']}; its deadline "
+                    f"pauses. {where}."
+                )
             return (
                 f"Held: “{title}” waits for {approval['owner']} until {approval['due_at']}; then it "
                 f"{approval['then']}. {where}."

@@ -5,15 +5,15 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from interlock.dispatch import CALLER_ENFORCES, HTTP_ENFORCES
+from interlock.dispatch import CALLER_ENFORCES, ENFORCES, Connectors, Credentials
 from interlock.dispatch.lease import Leases
-from interlock.gate import PERMITTED_ENFORCES, Eraser, Gatekeeper, Permits, Views
+from interlock.gate import PERMITTED_ENFORCES, Eraser, Gatekeeper, KillSwitches, Permits, Views
+from interlock.home.connections import Connections
 from interlock.home.database import open_database
 from interlock.home.erased import ErasedKeys
 from interlock.home.keystore import Keystore
@@ -30,15 +30,14 @@ from interlock.model.ids import new_id
 from interlock.policy import Policy
 
 NAME = ".interlock"
-_CREDENTIAL = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}", re.ASCII)
 
 
 class Home:
     """An open installation.
 
     Attributes:
-        path: the folder. gate, permits, views, keyring, roster, eraser, publisher, recovery, witnesses,
-            leases: the rooms, wired. permit_keys: what signs permits.
+        path: the folder. gate, permits, kill_switches, views, keyring, roster, eraser, publisher, recovery,
+            witnesses, leases: the rooms, wired. permit_keys: what signs permits.
     """
 
     def __init__(self, path: Path, keystore: Keystore, journal: Journal) -> None:
@@ -48,7 +47,7 @@ class Home:
             journal,
             holder=f"{socket.gethostname()}:{os.getpid()}:{new_id('prc')[4:16]}",
             enforces={
-                ExecutorKind.HTTP: HTTP_ENFORCES,
+                **ENFORCES,
                 ExecutorKind.CALLER: CALLER_ENFORCES,
                 ExecutorKind.PERMITTED: PERMITTED_ENFORCES,
             },
@@ -58,12 +57,15 @@ class Home:
         self.roster = Roster(journal)
         self.permit_keys = PermitKeyFiles(path / "keystore", journal.clock)
         self.permits = Permits(self.gate, self.permit_keys, keystore.origin)
+        self.kill_switches = KillSwitches(self.gate)
         self.leases = Leases(self.gate)
+        self.connections = Connections(path)
         erased = ErasedKeys(path / "ledger" / "erased")
         self.eraser = Eraser(journal, erased.add, erased.all)
         self.publisher = Publisher(journal, keystore, path / "ledger")
         self.recovery = Recovery(journal, self.publisher, path / "ledger")
         self.recovery.afterwards.append(self.eraser.again)
+        self.recovery.afterwards.append(lambda: self.kill_switches.again(self.publisher.first))
         self.witnesses = Witnesses(
             path / "ledger", self.publisher.publish, self.publisher.leaves, self.recovery.contradicted
         )
@@ -121,6 +123,7 @@ class Home:
             if required is not None and not recovering:
                 raise required
             if required is None:
+                home.kill_switches.begin(home.publisher.first)
                 home.eraser.again()
             if policy is not None and required is None:
                 reason = "opened with activate" if activate else "opened"
@@ -146,23 +149,10 @@ class Home:
             self.journal.close()
             self.publisher.close()
 
-    def credential(self, name: str) -> str | None:
-        """An Authorization header's value by credential name, read when it is needed and never kept.
-
-        From the environment variable ``INTERLOCK_CREDENTIAL_<NAME>`` or the file ``credentials/<name>``.
-        """
-        if not _CREDENTIAL.fullmatch(name):
-            return None
-        value = os.environ.get(f"INTERLOCK_CREDENTIAL_{name.upper().replace('-', '_')}")
-        if value is not None:
-            return value
-        file = self.path / "credentials" / name
-        try:
-            if file.stat().st_mode & 0o077:
-                raise HomeUnusable(f"{file} can be read by others.", fix=f"Run: chmod 600 {file}")
-            return file.read_text(encoding="utf-8").strip()
-        except FileNotFoundError:
-            return None
+    def connectors(self) -> Connectors:
+        """What this process carries out actions with; for one event loop."""
+        credentials = Credentials(self.connections)
+        return Connectors(credentials, self.connections.server, credentials.refused)
 
     # --- where the server of this home is -----------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, inspect, text
 
 from interlock.model.errors import HomeUnusable
 
-CURRENT = "0002"
+CURRENT = "0003"
 
 
 def upgrade(connection: Connection) -> None:

@@ -136,6 +136,39 @@ recovery_votes = _table(
 )
 """Who agreed to open a new epoch, over the digest of what they were told is lost."""
 
+kill_switches = _table(
+    "kill_switches",
+    _text("id", key=True),
+    _text("scope"),
+    _text("target", null=True),
+    _text("reason"),
+    _text("by"),
+    _number("drill"),
+    _time("engaged_at"),
+    _time("rearmed_at", null=True),
+    _bytes("mac"),
+)
+"""Kill switches, lifted ones included: they are never deleted, because deadlines were paused by them."""
+
+kill_register = _table(
+    "kill_register",
+    _number("generation"),
+    _text("engaged"),
+    _bytes("mac"),
+)
+"""One row: the ids of the kill switches that are on, in order, and how many times that changed. A home makes
+it when it is opened; from then on its absence is an attack."""
+
+kill_votes = _table(
+    "kill_votes",
+    _text("kill", key=True),
+    _text("person", key=True),
+    _text("reason"),
+    _time("at"),
+    _bytes("mac"),
+)
+"""Who agreed to lift a kill switch."""
+
 permits = _table(
     "permits",
     _text("id", key=True),
@@ -299,3 +332,24 @@ console_sessions = _table(
     _time("ended_at", null=True),
     _bytes("mac"),
 )
+
+segments = _table(
+    "segments",
+    _text("id", key=True),
+    _text("segment"),
+    _text("ids"),
+    _time("enqueued_at"),
+)
+"""The outbox: work that was committed, and that no engine has taken over yet. `ids` is JSON, of ids only; an id
+begins with the time, so that rows are appended."""
+
+executors = _table(
+    "executors",
+    _text("id", key=True),
+    _text("holder"),
+    _number("epoch"),
+    _time("until"),
+    _time("joined_at"),
+)
+"""Processes that run segments. `holder` is the executor itself until another one, which has to take over, finds
+its lease lapsed; the epoch grows then."""

@@ -90,6 +90,11 @@ class Tx:
         self.payloads: list[tuple[bytes, str | None]] = []
         """Sealed content, and the subject it is about."""
 
+    @property
+    def reading(self) -> bool:
+        """Whether this transaction only reads, perhaps a state that is older than what was committed since."""
+        return self._first < 0
+
     def one(self, statement: Prepared, **params: Any) -> Row | None:
         """The first row, or None."""
         self._run(statement, params)

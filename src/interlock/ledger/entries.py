@@ -5,8 +5,8 @@
    ``namespace``, and the kind's own fields, listed in `docs/ledger.md`.
 2. These bytes are stored as they are and hashed as they are; nothing serialises an entry a second time.
 3. Entries carry ids, hashes and decisions. Never arguments, reasons or anybody's words, but for the line in
-   which somebody says why a policy was activated: all others are sealed elsewhere and appear here as salted
-   hashes, so that erasing them is destroying a key.
+   which somebody says why a policy was activated or something was stopped: all others are sealed elsewhere
+   and appear here as salted hashes, so that erasing them is destroying a key.
 4. An entry is at most `MAX_ENTRY` bytes, because a bundle of tlog-tiles counts its length in 16 bits.
 5. Kinds and fields are only ever added. A changed meaning is a new ``v`` or a new ``kernel``, and a verifier
    that does not know it says that it cannot check.
@@ -54,6 +54,9 @@ class Kind(StrEnum):
     PASSKEY_ADDED = "passkey.added"
     PASSKEY_REVOKED = "passkey.revoked"
     PERMIT_MINTED = "permit.minted"
+    KILL_ENGAGED = "kill.engaged"
+    KILL_REARMED = "kill.rearmed"
+    KILL_DRILL = "kill.drill"
     SUBJECT_ERASED = "subject.erased"
     LEDGER_KEY_ROTATED = "ledger.key_rotated"
     LEDGER_EPOCH_OPENED = "ledger.epoch_opened"

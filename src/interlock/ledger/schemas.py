@@ -64,6 +64,7 @@ _PERSON = _id("per", "person")
 _KEY = _id("key", "key")
 _LINK = _id("lnk", "link")
 _PERMIT = _id("prm", "permit")
+_KILL = _id("kil", "kill-switch")
 _PASSKEY = _pattern("passkey-id", "[a-z]{3}_[0-9a-f]{32}", "the id of a passkey")
 _HASH = _pattern("hash", "[0-9a-f]{64}", "a SHA-256, or a keyed hash of 32 bytes, in hex")
 _SNAPSHOT = _pattern("snapshot", "v1:[0-9a-f]{64}", "the digest of a policy's canonical document")
@@ -79,6 +80,7 @@ _LINE = Form(
     "line", {"type": "string", "minLength": 1, "description": "one line for everybody who reads the ledger"}
 )
 _NAMES = Form("names", {"type": "array", "items": _NAME.schema})
+_ACTIONS = Form("actions", {"type": "array", "items": _ACTION.schema, "uniqueItems": True})
 _PEOPLE = Form("people", {"type": "array", "items": _PERSON.schema, "uniqueItems": True})
 _GATE = _one_of("gate", "gate")
 _TRUTH = Form("bool", {"type": "boolean"})
@@ -105,6 +107,7 @@ _ENDED = _one_of(
     "withdrawn",
     "revoked",
 )
+_SCOPE = _one_of("scope", "all", "agent", "topic")
 _KEY_KIND = _one_of("key-kind", "agent", "adapter", "executor", "person")
 _ROLES = Form(
     "roles",
@@ -259,6 +262,19 @@ FIELDS: Mapping[Kind, Mapping[str, Field]] = MappingProxyType(
             offline=_TRUTH,
             kid=_BYTES,
         ),
+        Kind.KILL_ENGAGED: _kind(
+            {"target": _NAME, "key": _KEY, "drill": _TRUE},
+            kill=_KILL,
+            scope=_SCOPE,
+            reason=_LINE,
+            by=_NAME,
+            running=_COUNT,
+            actions=_ACTIONS,
+        ),
+        Kind.KILL_REARMED: _kind(
+            {"key": _KEY}, kill=_KILL, people=_PEOPLE, solo=_TRUTH, reason=_LINE, by=_NAME
+        ),
+        Kind.KILL_DRILL: _kind(kill=_KILL, by=_NAME, stop_us=_COUNT, running=_COUNT),
         Kind.SUBJECT_ERASED: _kind({"reason": _NAME}, subject=_HASH, by=_NAME, payloads=_COUNT),
         Kind.LEDGER_KEY_ROTATED: _kind(vkey=_VKEY, previous=_VKEY, by=_NAME),
         Kind.LEDGER_EPOCH_OPENED: _kind(

@@ -57,12 +57,22 @@ _NEXT: dict[ActionState, frozenset[ActionState]] = {
 
 
 class ExecutorKind(StrEnum):
-    """`http`: any serving process calls out. `caller`: the process that registered the function runs it.
-    `permitted`: a named executor elsewhere runs it, under a permit that it redeems."""
+    """`http`, `sql`, `mcp`: any serving process calls out. `caller`: the process that registered the function
+    runs it. `permitted`: a named executor elsewhere runs it, under a permit that it redeems."""
 
     HTTP = "http"
+    SQL = "sql"
+    MCP = "mcp"
     CALLER = "caller"
     PERMITTED = "permitted"
+
+    @property
+    def dispatched(self) -> bool:
+        """Whether any serving process carries it out by itself."""
+        return self in DISPATCHED
+
+
+DISPATCHED = frozenset({ExecutorKind.HTTP, ExecutorKind.SQL, ExecutorKind.MCP})
 
 
 @dataclass(frozen=True, slots=True)

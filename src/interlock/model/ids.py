@@ -9,7 +9,7 @@ from typing import Literal
 
 from interlock.model.errors import InvalidInput
 
-Prefix = Literal["act", "apr", "dec", "key", "per", "ses", "lnk", "prc", "prm", "hom", "web"]
+Prefix = Literal["act", "apr", "dec", "key", "per", "ses", "lnk", "prc", "prm", "hom", "web", "kil"]
 _ID = re.compile(r"([a-z]{3})_[0-9a-f]{32}", re.ASCII)
 
 

@@ -15,13 +15,18 @@ from __future__ import annotations
 
 from interlock.policy.catalogue import (
     ArgType,
-    CallerExecute,
     CatalogueEntry,
-    HttpExecute,
-    PermittedExecute,
     RaiseTo,
 )
 from interlock.policy.decide import Policy, Question
+from interlock.policy.executes import (
+    CallerExecute,
+    DispatchedExecute,
+    HttpExecute,
+    McpExecute,
+    PermittedExecute,
+    SqlExecute,
+)
 from interlock.policy.explain import Explanation, Match, Raised
 from interlock.policy.holding import held_after_edit, held_as_stale
 from interlock.policy.inputs import commitment, document_of, question_of
@@ -33,14 +38,17 @@ __all__ = [
     "ArgType",
     "CallerExecute",
     "CatalogueEntry",
+    "DispatchedExecute",
     "Explanation",
     "HttpExecute",
     "Match",
+    "McpExecute",
     "PermittedExecute",
     "Policy",
     "Question",
     "RaiseTo",
     "Raised",
+    "SqlExecute",
     "commitment",
     "document_of",
     "held_after_edit",

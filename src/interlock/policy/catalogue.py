@@ -33,6 +33,7 @@ from interlock.model.text import visible
 from interlock.model.topics import TopicPattern
 from interlock.model.verdicts import NO_CONSTRAINTS, Constraints, Tier
 from interlock.policy.conditions import Test
+from interlock.policy.executes import Execute
 from interlock.policy.fields import declared_decimal
 from interlock.policy.findings import nearest
 from interlock.policy.templates import split
@@ -115,68 +116,6 @@ def _word_of(value: Any) -> str:
     return next(
         (_WORD[kind] for kind, types in _PYTHON.items() if isinstance(value, types)), "something else"
     )
-
-
-@dataclass(frozen=True, slots=True)
-class HttpExecute:
-    """Run by any serving process: one request.
-
-    Attributes:
-        url: a template whose scheme, host and port are literal (`interlock.policy.templates`).
-        auth: name of the credential, fetched at execution time.
-        idempotent_retention_sec: how long the service remembers an idempotency key; None: it does not.
-        no_effect: response statuses that prove that nothing happened.
-    """
-
-    method: str
-    url: str
-    auth: str | None = None
-    idempotent_retention_sec: int | None = None
-    no_effect: tuple[int, ...] = ()
-
-    def to_json(self) -> dict[str, Json]:
-        return {
-            "kind": "http",
-            "method": self.method,
-            "url": self.url,
-            "auth": self.auth,
-            "idempotent_retention_sec": self.idempotent_retention_sec,
-            "no_effect": list(self.no_effect),
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class CallerExecute:
-    """Run by the process that registered the function."""
-
-    idempotent_retention_sec: int | None = None
-
-    def to_json(self) -> dict[str, Json]:
-        return {"kind": "caller", "idempotent_retention_sec": self.idempotent_retention_sec}
-
-
-@dataclass(frozen=True, slots=True)
-class PermittedExecute:
-    """Run by a trusted host elsewhere, which redeems a permit at the gate.
-
-    Attributes:
-        executor: its name.
-        offline: whether people let it run under a permit that is not redeemed first. Such a run cannot be
-            stopped; an action whose tier is raised above 2 is redeemed all the same.
-    """
-
-    executor: str
-    offline: bool = False
-
-    @property
-    def idempotent_retention_sec(self) -> None:
-        """A permitted run is never repeated by the gate."""
-
-    def to_json(self) -> dict[str, Json]:
-        return {"kind": "permitted", "executor": self.executor, "offline": self.offline}
-
-
-Execute: TypeAlias = HttpExecute | CallerExecute | PermittedExecute
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from interlock.model.topics import TopicPattern
 from interlock.model.verdicts import Tier
 from interlock.policy.builtin import CLEAN_UNDO_SEC
-from interlock.policy.catalogue import CallerExecute, CatalogueEntry, HttpExecute, PermittedExecute
+from interlock.policy.catalogue import CatalogueEntry
+from interlock.policy.check_connectors import mcp_problems, sql_problems
 from interlock.policy.checking import Report
 from interlock.policy.document import ActionSpec, ArgSpec, HttpSpec, ScopeSpec
+from interlock.policy.executes import CallerExecute, HttpExecute, McpExecute, PermittedExecute, SqlExecute
 from interlock.policy.findings import Path
 from interlock.policy.reach import Reach
 from interlock.policy.templates import check_address, fields, split
@@ -144,10 +146,17 @@ class _Action:
         if execute is None:
             return
         at: Path = (*self.path, "execute")
-        if sum(way is not None for way in (execute.http, execute.caller, execute.permitted)) != 1:
-            self.report.add(at, "execute says one of http, caller and permitted")
+        ways = (execute.http, execute.sql, execute.mcp, execute.caller, execute.permitted)
+        if sum(way is not None for way in ways) != 1:
+            self.report.add(at, "execute says one of http, sql, mcp, caller and permitted")
         elif execute.http is not None:
             self.address((*at, "http", "url"), execute.http)
+        elif execute.sql is not None:
+            for key, problem in sql_problems(execute.sql, self.spec):
+                self.report.add((*at, "sql", key), problem)
+        elif execute.mcp is not None:
+            for key, problem in mcp_problems(execute.mcp):
+                self.report.add((*at, "mcp", key), problem)
         elif execute.permitted is not None and execute.permitted.offline:
             self.offline((*at, "permitted", "offline"))
 
@@ -254,11 +263,20 @@ def unenforced(entry: CatalogueEntry, constraint: str) -> str:
         declared = (entry.args or {}).get(role) if role else None
         if declared is None or declared.currency != "USD":
             return "it has no amount in USD"
-    elif not isinstance(entry.execute, HttpExecute | PermittedExecute):
+    elif constraint == "network_allowlist" and unwatched(entry):
+        return "a server that is started here reaches what it likes"
+    elif not isinstance(entry.execute, HttpExecute | SqlExecute | McpExecute | PermittedExecute):
         return "a function of the caller cannot be held to it" if entry.execute else "it has no executor"
     return ""
 
 
+def unwatched(entry: CatalogueEntry) -> bool:
+    """Whether it is run by a process of this machine whose network nobody watches."""
+    return isinstance(entry.execute, McpExecute) and entry.execute.server is not None
+
+
 def certainly_unenforced(entry: CatalogueEntry, constraint: str) -> bool:
     """Whether no later capability of an executor could change that."""
+    if constraint == "network_allowlist" and unwatched(entry):
+        return True
     return constraint == "max_amount_usd" or isinstance(entry.execute, CallerExecute)

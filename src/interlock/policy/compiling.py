@@ -9,15 +9,7 @@ from collections.abc import Mapping
 
 from interlock.model.topics import TopicPattern
 from interlock.model.verdicts import NO_CONSTRAINTS, Constraints, Decision, Lane, OnTimeout, Tier, Trigger
-from interlock.policy.catalogue import (
-    ArgType,
-    CallerExecute,
-    CatalogueEntry,
-    Execute,
-    HttpExecute,
-    PermittedExecute,
-    RaiseTo,
-)
+from interlock.policy.catalogue import ArgType, CatalogueEntry, RaiseTo
 from interlock.policy.conditions import Test, compile_condition
 from interlock.policy.document import (
     ActionSpec,
@@ -30,6 +22,14 @@ from interlock.policy.document import (
     MatchSpec,
     RaiseSpec,
     RuleSpec,
+)
+from interlock.policy.executes import (
+    CallerExecute,
+    Execute,
+    HttpExecute,
+    McpExecute,
+    PermittedExecute,
+    SqlExecute,
 )
 from interlock.policy.fields import REPORTED
 from interlock.policy.levels import Level
@@ -62,7 +62,7 @@ def compile_entry(pattern: str, spec: ActionSpec) -> CatalogueEntry:
         summary=spec.summary,
         worst_case=spec.worst_case,
         constraints=compile_constraints(spec.constraints),
-        execute=_execute(spec.execute),
+        execute=_execute(spec.execute, Tier(spec.tier)),
         probe=spec.probe,
         undo=spec.undo,
         undo_within_sec=spec.undo_within,
@@ -147,9 +147,23 @@ def _raise_to(spec: RaiseSpec) -> RaiseTo:
     return RaiseTo(Tier(spec.tier), spec.when, tests, reported)
 
 
-def _execute(spec: ExecuteSpec | None) -> Execute | None:
+def _execute(spec: ExecuteSpec | None, tier: Tier) -> Execute | None:
     if spec is None:
         return None
+    if spec.sql is not None:
+        sql = spec.sql
+        return SqlExecute(sql.database, sql.statement, sql.query, sql.max_rows, tier is Tier.READ_ONLY)
+    if spec.mcp is not None:
+        mcp = spec.mcp
+        return McpExecute(
+            mcp.url,
+            mcp.server,
+            mcp.tool,
+            mcp.auth,
+            _retention(mcp.idempotent),
+            tuple(sorted(set(mcp.no_effect))),
+            mcp.error_is_no_effect,
+        )
     if spec.permitted is not None:
         return PermittedExecute(spec.permitted.executor, spec.permitted.offline)
     if spec.http is None:

@@ -55,6 +55,7 @@ from interlock.policy.scalars import (
 )
 from interlock.policy.scalars import ArgKindName as ArgKindName
 from interlock.policy.scalars import ArgName as ArgName
+from interlock.policy.scalars import ConnectionName as ConnectionName
 from interlock.policy.scalars import Count as Count
 from interlock.policy.scalars import DecisionName as DecisionName
 from interlock.policy.scalars import Duration as Duration
@@ -66,6 +67,7 @@ from interlock.policy.scalars import Sentiment as Sentiment
 from interlock.policy.scalars import Share as Share
 from interlock.policy.scalars import Tag as Tag
 from interlock.policy.scalars import TierNumber as TierNumber
+from interlock.policy.scalars import ToolName as ToolName
 
 DEFAULT_OWNERS = ("security-approvers", "finance-approvers", "ops-approvers")
 
@@ -106,6 +108,27 @@ class HttpSpec(Spec):
     no_effect: Annotated[tuple[Annotated[int, Field(ge=300, le=599)], ...], Field(strict=False)] = ()
 
 
+class SqlSpec(Spec):
+    """Run by any serving process: one statement in one transaction."""
+
+    database: ConnectionName
+    statement: Annotated[str, Field(min_length=1, max_length=20_000)] | None = None
+    query: ArgName | None = None
+    max_rows: Annotated[int, Field(ge=1, le=100_000)] = 1_000
+
+
+class McpSpec(Spec):
+    """Run by any serving process: one call of one tool of an MCP server."""
+
+    url: Text | None = None
+    server: ConnectionName | None = None
+    tool: ToolName
+    auth: ConnectionName | None = None
+    idempotent: IdempotentSpec | None = None
+    no_effect: Annotated[tuple[Annotated[int, Field(ge=-99_999, le=99_999)], ...], Field(strict=False)] = ()
+    error_is_no_effect: bool = False
+
+
 class CallerSpec(Spec):
     """Run by the process that guards the function."""
 
@@ -120,9 +143,11 @@ class PermittedSpec(Spec):
 
 
 class ExecuteSpec(Spec):
-    """How an action runs: one of the three."""
+    """How an action runs: one of the five."""
 
     http: HttpSpec | None = None
+    sql: SqlSpec | None = None
+    mcp: McpSpec | None = None
     caller: CallerSpec | None = None
     permitted: PermittedSpec | None = None
 

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from decimal import Decimal
 from typing import Annotated, Any, Literal, TypeAlias
@@ -68,6 +69,18 @@ def _why(error: BadTopic) -> str:
     return error.detail.partition(": ")[2]
 
 
+def _host(text: str) -> str:
+    """A range of addresses is one: with a length that there is, and without bits below it."""
+    if "/" in text:
+        try:
+            ipaddress.ip_network(text.replace("[", "").replace("]", ""))
+        except ValueError:
+            raise PydanticCustomError(
+                "range", "{text} is no range of addresses, such as 10.0.0.0/8", {"text": repr(text)}
+            ) from None
+    return text
+
+
 def _raw(value: Any) -> Any:
     if not isinstance(value, dict):
         raise PydanticCustomError("mapping", "expected a mapping")
@@ -125,8 +138,15 @@ ExecutorName: TypeAlias = Annotated[str, Field(max_length=64, pattern=r"^[a-z0-9
 Currency: TypeAlias = Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
 Host: TypeAlias = Annotated[
     str,
-    Field(max_length=260, pattern=r"^([a-z0-9]([a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(:[1-9][0-9]{0,4})?$"),
+    Field(
+        max_length=260,
+        pattern=r"^(([a-z0-9]([a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(:[1-9][0-9]{0,4})?"
+        r"|([0-9.]+|\[[0-9a-f:.]+\])/[0-9]{1,3})$",
+    ),
+    AfterValidator(_host),
 ]
+ConnectionName: TypeAlias = Annotated[str, Field(max_length=64, pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+ToolName: TypeAlias = Annotated[str, Field(max_length=128, pattern=r"^[A-Za-z0-9_./-]+$")]
 LevelName: TypeAlias = Annotated[str, Field(pattern=r"^level_[0-9]$")]
 Text: TypeAlias = Annotated[str, Field(min_length=1, max_length=2_000)]
 Condition: TypeAlias = Annotated[str, Field(min_length=1)]

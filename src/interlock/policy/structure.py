@@ -30,12 +30,10 @@ _LATER = frozenset(
         "environments",
         "injection_above",
         "kill_switches",
-        "mcp",
         "provenance",
         "quorum",
         "sentiment_below",
         "signals",
-        "sql",
         "velocity_above",
     }
 )

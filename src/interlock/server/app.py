@@ -18,7 +18,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
-from interlock.dispatch import Dispatcher, HttpConnector
+from interlock.dispatch import Dispatcher
 from interlock.home import Home
 from interlock.model.errors import (
     HomeUnusable,
@@ -30,7 +30,7 @@ from interlock.model.errors import (
     Tampered,
 )
 from interlock.model.text import visible
-from interlock.server import events, ledger, permits, recovery, routes, subjects
+from interlock.server import events, ledger, permits, recovery, routes, stops, subjects
 from interlock.server.events import News
 from interlock.server.security import LOCAL, Perimeter, Site, origin_of
 
@@ -64,7 +64,7 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         stop = asyncio.Event()
-        connector = HttpConnector(home.credential)
+        connector = home.connectors()
         app.state.dispatcher = Dispatcher(home.gate, connector, home.leases)
         app.state.news = News(home)
         work = [
@@ -101,6 +101,7 @@ def create_app(
     app.include_router(subjects.router)
     app.include_router(events.router)
     app.include_router(recovery.router)
+    app.include_router(stops.router)
     app.include_router(ledger.router)
     _add_health(app, home)
     _add_console(app)

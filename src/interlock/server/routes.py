@@ -116,7 +116,7 @@ async def propose(request: Request, response: Response, caller: Known) -> View:
     row = proposed.action
     if row is None:
         raise Conflict("The proposal left no action.")
-    if proposed.created and row.executor == ExecutorKind.HTTP.value and row.status is ActionState.ALLOWED:
+    if proposed.created and ExecutorKind(row.executor).dispatched and row.status is ActionState.ALLOWED:
         dispatcher: Dispatcher = request.app.state.dispatcher
         await dispatcher.at_once(row.id)
     view = await run_in_threadpool(home.views.action, row.id, caller)

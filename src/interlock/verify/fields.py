@@ -60,6 +60,12 @@ _TABLE = {
         f"{_ACTION}, permit text, action_hash text, executor text, policy text, expires_at number, "
         "offline bool, kid text, key text?"
     ),
+    "kill.engaged": (
+        "kill text, scope text, target text?, reason text, by text, key text?, drill bool?, running number, "
+        "actions list"
+    ),
+    "kill.rearmed": "kill text, people list, solo bool, reason text, by text, key text?",
+    "kill.drill": "kill text, by text, stop_us number, running number",
     "subject.erased": "subject text, by text, payloads number, reason text?",
     "ledger.key_rotated": "vkey text, previous text, by text",
     "ledger.epoch_opened": (

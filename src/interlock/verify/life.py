@@ -14,7 +14,8 @@
    what is stale is requested anew. A claimed action is not edited and ends with its outcome; what has ended
    stays so.
 5. In doubt without a claim is only what was open when a new epoch of the ledger was opened.
-6. What is kept for each action is a few words, so a log of millions is followed in one pass.
+6. What a kill switch covers is not let run; `stops.py` says what that means.
+7. What is kept for each action is a few words, so a log of millions is followed in one pass.
 
 What entries mean, and which fields each kind carries: `docs/ledger.md`.
 """
@@ -29,6 +30,7 @@ from interlock.verify.authority import Authority
 from interlock.verify.broken import Broken, Unfounded
 from interlock.verify.passkeys import Passkeys
 from interlock.verify.permits import Permits
+from interlock.verify.stops import Stops
 
 _ALLOWS = frozenset({"allow", "allow_with_constraints"})
 _OUTCOMES = frozenset({"succeeded", "failed"})
@@ -56,6 +58,7 @@ class Action:
     """What is remembered of an action: its current revision and how far that came."""
 
     __slots__ = (
+        "about",
         "action_hash",
         "approval",
         "editing",
@@ -73,6 +76,8 @@ class Action:
     def __init__(self, entry: Mapping[str, Any], state: State) -> None:
         self.revision: int = entry["revision"]
         self.action_hash: str = entry["action_hash"]
+        self.about: tuple[str, str] | None = None
+        """Agent and topic, until the action has ended."""
         self.state = state
         self.key: str | None = entry.get("key")
         self.permitted = entry["executor"] == "permitted"
@@ -99,6 +104,7 @@ class Life:
         authority: Authority,
         passkeys: Passkeys,
         permits: Permits,
+        stops: Stops,
         *,
         recovers: Callable[[Mapping[str, Any]], bool],
         editor_approved: Callable[[], None],
@@ -106,11 +112,14 @@ class Life:
         self._authority = authority
         self._passkeys = passkeys
         self._permits = permits
+        self._stops = stops
         self._recovers = recovers
         self._editor_approved = editor_approved
         self._actions: dict[str, Action] = {}
         # Actions that are over change no more; those that ended alike are remembered as one.
         self._alike: dict[tuple[int, int | None, State, str], Action] = {}
+        # Agents and topics, each pair once.
+        self._abouts: dict[tuple[str, str], tuple[str, str]] = {}
         # The action that each approval request is about; _DECIDED afterwards.
         self._requests: dict[str, str] = {}
         self.assumed = 0
@@ -143,10 +152,18 @@ class Life:
     def _open(self, entry: Mapping[str, Any], state: State, editors: tuple[str, ...] = ()) -> None:
         action = Action(entry, state)
         action.editors = editors
+        about = entry["agent"], entry["topic"]
+        action.about = self._abouts.setdefault(about, about)
         self._actions[entry["action"]] = action
         if entry["decision"] == "deny":
             self._end(entry, action)
         self._request(action, entry)
+        self._check_running(action)
+
+    def _check_running(self, action: Action) -> None:
+        """Raises `Broken` where something let an action go on that a kill switch covers."""
+        if action.about is not None:
+            self._stops.check(action.about)
 
     def _request(self, action: Action, entry: Mapping[str, Any]) -> None:
         """The request of an entry, if it makes one, becomes the only open one of its action."""
@@ -196,7 +213,7 @@ class Life:
     def _end(self, entry: Mapping[str, Any], action: Action, outcome: str = "") -> None:
         action.state = State.SETTLED if outcome else State.ENDED
         action.action_hash, action.approval, action.review_hash, action.permit = "", None, None, None
-        action.key, action.editors = None, ()
+        action.key, action.editors, action.about = None, (), None
         alike = (action.revision, action.epoch, action.state, outcome)
         self._actions[entry["action"]] = self._alike.setdefault(alike, action)
 
@@ -230,6 +247,7 @@ class Life:
         if self._authority.decided(entry, key, editors):
             self._editor_approved()
         self._passkeys.check(entry, needed=step_up and answer == "approve")
+        self._check_running(action)
 
     # --- running ------------------------------------------------------------------------------------------
 
@@ -242,6 +260,7 @@ class Life:
         if not action.permitted:
             raise Broken("a permit was minted for an action that no executor elsewhere runs")
         self._permits.minted(entry)
+        self._check_running(action)
 
     def claimed(self, entry: Mapping[str, Any]) -> None:
         action = self._current(entry)
@@ -267,12 +286,17 @@ class Life:
             if again:
                 raise Broken("an action that was claimed already ran once more with a permit")
             action.permit = entry["permit"]
-            if self._permits.redeemed(entry) != entry["policy"]:
+            offline_under = self._permits.redeemed(entry)
+            if offline_under != entry["policy"]:
                 self._authority.under_policy(entry)
+            if offline_under is None:
+                self._check_running(action)
         elif action.permitted:
             raise Broken("what an executor elsewhere runs was claimed without a permit")
         elif action.state is State.ASSUMED:
             raise Broken("a run is assumed only where a permit was out")
+        else:
+            self._check_running(action)
 
     def settled(self, entry: Mapping[str, Any]) -> None:
         self._settle(self._ran(entry), entry)

@@ -22,6 +22,7 @@ from interlock.verify.life import Life
 from interlock.verify.passkeys import Passkeys, Roster
 from interlock.verify.permits import Permits
 from interlock.verify.report import Findings
+from interlock.verify.stops import Stops
 
 _Entry = Mapping[str, Any]
 _Step = Callable[[_Entry], object]
@@ -131,16 +132,18 @@ class Meaning:
 class _Space:
     """The rules of one namespace, and which of them each kind of entry has to pass."""
 
-    __slots__ = ("authority", "life", "passkeys", "permits", "steps")
+    __slots__ = ("authority", "life", "passkeys", "permits", "steps", "stops")
 
     def __init__(self, meaning: Meaning, roster: Roster | None) -> None:
         self.authority = authority = Authority()
         self.passkeys = passkeys = Passkeys(roster)
         self.permits = Permits()
+        self.stops = stops = Stops(authority)
         self.life = life = Life(
             authority,
             passkeys,
             self.permits,
+            stops,
             recovers=meaning.epochs.recovers,
             editor_approved=meaning._editor_approved,
         )
@@ -167,6 +170,9 @@ class _Space:
             "passkey.added": (self._whose_passkey, passkeys.added),
             "passkey.revoked": (passkeys.revoked,),
             "permit.minted": (under, life.minted),
+            "kill.engaged": (stops.put_on,),
+            "kill.rearmed": (stops.lifted,),
+            "kill.drill": (stops.drilled,),
             "subject.erased": (meaning.epochs.erase,),
             "ledger.key_rotated": (meaning._rotated,),
             "ledger.epoch_opened": (meaning._opened,),

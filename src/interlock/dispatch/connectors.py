@@ -1,0 +1,86 @@
+"""The connectors together: what any serving process can carry out, each loaded where it is first used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+
+from interlock.dispatch.credentials import Credential, Refused
+from interlock.dispatch.http import ENFORCED as HTTP
+from interlock.dispatch.http import Halted, HttpConnector
+from interlock.dispatch.outcome import Failed, Outcome
+from interlock.dispatch.sql import ENFORCED as SQL
+from interlock.dispatch.sql import SqlConnector
+from interlock.model.actions import ExecutorKind
+from interlock.model.canonical import Json
+from interlock.model.verdicts import Constraints
+from interlock.policy import DispatchedExecute, HttpExecute, SqlExecute
+
+ENFORCES: Mapping[ExecutorKind, frozenset[str]] = {
+    ExecutorKind.HTTP: HTTP,
+    ExecutorKind.SQL: SQL,
+    # A server that is started here cannot be held to an allowlist: its connector refuses to start it then.
+    ExecutorKind.MCP: frozenset({"max_runtime_sec", "network_allowlist", "max_amount_usd"}),
+}
+"""The constraints that each kind of dispatched action is held to."""
+
+
+class Connectors:
+    """One `send` for every way the server executes.
+
+    Args:
+        credential: the whole value for a credential's name, asked for at each execution.
+        server: the text of an MCP server's file by its name.
+        refused: told the name of a credential that a service answered 401 to.
+    """
+
+    def __init__(
+        self,
+        credential: Credential,
+        server: Callable[[str], str | None],
+        refused: Refused | None = None,
+    ) -> None:
+        self._credential = credential
+        self._refused = refused
+        self._server = server
+        self._http = HttpConnector(credential, refused=refused)
+        self._sql = SqlConnector(credential)
+
+    async def send(
+        self,
+        spec: DispatchedExecute,
+        args: Mapping[str, Json],
+        constraints: Constraints,
+        *,
+        key: str,
+        action: str,
+        amount_usd: Decimal | None = None,
+        read_only: bool = False,
+        halted: Halted | None = None,
+    ) -> Outcome:
+        """Make one attempt and say what became of it. Arguments as in `HttpConnector.send`."""
+        if isinstance(spec, HttpExecute):
+            return await self._http.send(
+                spec,
+                args,
+                constraints,
+                key=key,
+                action=action,
+                amount_usd=amount_usd,
+                read_only=read_only,
+                halted=halted,
+            )
+        reason = None if halted is None else await halted()
+        if reason is not None:
+            return Failed(reason, "nothing_sent")
+        if isinstance(spec, SqlExecute):
+            return await self._sql.send(spec, args, constraints, amount_usd=amount_usd)
+        from interlock.dispatch.mcp import McpConnector
+
+        return await McpConnector(self._credential, self._server, self._refused).send(
+            spec, args, constraints, key=key, action=action, amount_usd=amount_usd, read_only=read_only
+        )
+
+    async def aclose(self) -> None:
+        """Refuse what comes from now on over HTTP; the others hold nothing between two calls."""
+        await self._http.aclose()

@@ -1,0 +1,105 @@
+"""The wire: one bounded HTTP transport for the libraries that bring a client of their own.
+
+1. An answer is read up to a number of bytes, all answers of one transport together; then reading stops with
+   an error, whatever the server still wants to send.
+2. A redirect is an error, and so is an address other than the one the transport was made for.
+3. Where an address is given, the connection goes there. The Host header and the name TLS checks stay.
+4. The environment names no proxy and no certificates.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterator, Callable
+
+import httpx2
+
+
+class TooLong(Exception):
+    """The server sent more than was asked to be read."""
+
+
+class Redirected(Exception):
+    """The server pointed elsewhere."""
+
+
+class Bounded(httpx2.AsyncBaseTransport):
+    """A transport to one origin.
+
+    Args:
+        url: where to; only its scheme, host and port count.
+        cap: bytes of answers that are read.
+        address: where to connect; None: where the name leads.
+        refused: called where the server answers 401.
+        tls: trust anchors, for a private authority; by default the public ones.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        cap: int,
+        *,
+        address: str | None = None,
+        refused: Callable[[], None] | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self._origin = _origin(httpx2.URL(url))
+        self._left = cap
+        self._address = address
+        self._refused = refused
+        self._inner = httpx2.AsyncHTTPTransport(verify=True if tls is None else tls, trust_env=False)
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Raises `TooLong` and `Redirected` beside httpx2's own errors."""
+        if _origin(request.url) != self._origin:
+            raise Redirected
+        # A compressed answer could grow past the cap after it was read.
+        request.headers["accept-encoding"] = "identity"
+        sent = request
+        if self._address is not None:
+            extensions = dict(request.extensions)
+            if request.url.scheme == "https":
+                extensions["sni_hostname"] = request.url.host
+            sent = httpx2.Request(
+                request.method,
+                request.url.copy_with(host=self._address),
+                headers=request.headers,
+                stream=request.stream,
+                extensions=extensions,
+            )
+        response = await self._inner.handle_async_request(sent)
+        if response.status_code == 401 and self._refused is not None:
+            self._refused()
+        if 300 <= response.status_code < 400 and response.status_code != 304:
+            await response.aclose()
+            raise Redirected
+        assert isinstance(response.stream, httpx2.AsyncByteStream)
+        response.stream = _Counted(response.stream, self)
+        return response
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+    def read(self, size: int) -> None:
+        """Count bytes of an answer. Raises `TooLong`."""
+        self._left -= size
+        if self._left < 0:
+            raise TooLong
+
+
+class _Counted(httpx2.AsyncByteStream):
+    def __init__(self, inner: httpx2.AsyncByteStream, owner: Bounded) -> None:
+        self._inner = inner
+        self._owner = owner
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for chunk in self._inner:
+            self._owner.read(len(chunk))
+            yield chunk
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
+def _origin(url: httpx2.URL) -> tuple[str, str, int | None]:
+    return url.scheme, url.host, url.port
