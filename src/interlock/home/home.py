@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import os
 import re
 import socket
@@ -17,6 +18,7 @@ from interlock.gate import PERMITTED_ENFORCES, Eraser, Gatekeeper, Permits, View
 from interlock.home.database import open_database
 from interlock.home.erased import ErasedKeys
 from interlock.home.keystore import Keystore
+from interlock.home.ledger_time import ahead
 from interlock.home.permit_keys import PermitKeyFiles
 from interlock.home.publisher import Publisher
 from interlock.home.recovery import Recovery
@@ -30,6 +32,7 @@ from interlock.model.ids import new_id
 from interlock.policy import Policy
 
 NAME = ".interlock"
+_log = logging.getLogger(__name__)
 _CREDENTIAL = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}", re.ASCII)
 
 
@@ -114,7 +117,7 @@ class Home:
             except BaseException:
                 store.close()
                 raise
-            journal = Journal(store, keystore.vault, clock=clock, subjects=keys)
+            journal = Journal(store, keystore.vault, clock=clock, subjects=keys, ahead=ahead(path / "ledger"))
         home = cls(path, keystore, journal)
         try:
             required = home.recovery.compare()
@@ -136,6 +139,7 @@ class Home:
         if self.journal.closed:
             return
         self.leases.close()
+        self._clean_up()
         try:
             if self.recovery.required is None:
                 self.publisher.publish()
@@ -145,6 +149,12 @@ class Home:
         finally:
             self.journal.close()
             self.publisher.close()
+
+    def _clean_up(self) -> None:
+        try:
+            self.eraser.scrub()
+        except HomeUnusable as error:
+            _log.error("an erased key stays in the database's files for now: %s", error)
 
     def credential(self, name: str) -> str | None:
         """An Authorization header's value by credential name, read when it is needed and never kept.

@@ -136,6 +136,24 @@ recovery_votes = _table(
 )
 """Who agreed to open a new epoch, over the digest of what they were told is lost."""
 
+dismissals = _table(
+    "dismissals",
+    _number("epoch", key=True),
+    _number("entry", key=True),
+    _number("seen"),
+    _bytes("mac"),
+)
+"""Recoveries that people called a false alarm: in which epoch of the ledger, which entry says so, and how
+many entries somebody claimed to have had."""
+
+alarms = _table(
+    "alarms",
+    _number("epoch", key=True),
+    _number("seen"),
+    _bytes("mac"),
+)
+"""How many entries a process of this home knows to have been there, where it found others, or fewer."""
+
 permits = _table(
     "permits",
     _text("id", key=True),
@@ -196,6 +214,7 @@ actions = _heap(
     _text("holder", null=True),
     _time("lease_until", null=True),
     _time("claimed_at", null=True),
+    _text("output_hash", null=True),
     _bytes("seal"),
     Index(
         "actions_ready",
@@ -245,6 +264,7 @@ decisions = _heap(
     _number("note", null=True),
     _number("solo"),
     _time("at"),
+    _text("note_hash", null=True),
     _bytes("mac"),
     Index("decisions_of_approval", "namespace", "approval_id"),
 )

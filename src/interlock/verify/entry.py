@@ -47,6 +47,7 @@ KINDS = frozenset(
         "subject.erased",
         "ledger.key_rotated",
         "ledger.epoch_opened",
+        "ledger.recovery_dismissed",
         "ledger.pruned",
     }
 )
