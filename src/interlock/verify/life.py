@@ -284,7 +284,10 @@ class Life:
         _check_time(action, entry["at"])
 
     def settled(self, entry: Mapping[str, Any]) -> None:
-        self._settle(self._ran(entry), entry)
+        action = self._ran(entry)
+        if action.state is State.DOUBTFUL:
+            raise Broken("what is in doubt is settled by a late report or by a person")
+        self._settle(action, entry)
 
     def in_doubt(self, entry: Mapping[str, Any]) -> None:
         if entry.get("recovery") is not None:
