@@ -93,7 +93,7 @@ class Log:
         self.add(Kind.POLICY_ACTIVATED, snapshot=policy.snapshot, previous=previous, by="x", reason="x")
 
     def add(self, kind: Kind, **fields: Any) -> None:
-        self.entries.append(entry(kind, at=len(self.entries), namespace="default", **fields))
+        self.entries.append(entry(kind, **{"at": len(self.entries), "namespace": "default", **fields}))
 
     def propose(self, question: Question, **forged: Any) -> str:
         """An action; returns its id. `forged` are fields that the entry states otherwise."""
@@ -130,11 +130,11 @@ class Log:
             self.add(Kind.ACTION_REDECIDED, **{**about, "was": "stale", **_told(held), **marks, **forged})
             self._questions[action] = question, nonce, revision, held
 
-    def claim(self, action: str) -> None:
+    def claim(self, action: str, **fields: Any) -> None:
         """The action runs, under the policy in force."""
         revision = self._questions[action][2]
         about = {"action": action, "revision": revision, "action_hash": self._hashes[action], "epoch": 1}
-        self.add(Kind.ACTION_CLAIMED, **about, holder="x", policy=self.policy.snapshot)
+        self.add(Kind.ACTION_CLAIMED, **{**about, "holder": "x", "policy": self.policy.snapshot, **fields})
 
     def _open(
         self,

@@ -10,12 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+import pytest
 from psycopg import sql
 
 from house import REFUND, House, ManualClock
+from interlock.gate.recovery import Agreement
 from interlock.identity import Person
+from interlock.model.errors import RecoveryRequired
 
 Open = Callable[..., House]
+REASON = "the flag was set by mistake"
 
 
 class Backup:
@@ -95,3 +99,28 @@ def flag(house: House) -> int:
 def of_kind(house: House, kind: str) -> list[dict[str, Any]]:
     found = [json.loads(entry) for entry in house.entries()]
     return [entry for entry in found if entry["kind"] == kind]
+
+
+def flagged(house: House) -> None:
+    """Somebody who reaches the database stops the home, and a process notices."""
+    house.sql("UPDATE head SET stopped = 1")
+    with pytest.raises(RecoveryRequired):
+        house.held(args={**REFUND, "order_id": "refused"})
+
+
+def dismissed(house: House, *people: Person, reason: str = REASON) -> Agreement:
+    answer = None
+    for person in people:
+        digest = house.home.recovery.situation().dismissal
+        assert digest is not None
+        answer = house.home.recovery.agree(person.caller, digest, reason, dismiss=True)
+    assert answer is not None
+    return answer
+
+
+def proposes(house: House, order: str) -> bool:
+    try:
+        house.held(args={**REFUND, "order_id": order})
+    except RecoveryRequired:
+        return False
+    return True

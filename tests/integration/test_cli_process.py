@@ -70,19 +70,8 @@ def test_every_command_takes_json_and_home_and_gives_an_example() -> None:
             assert node.epilog.startswith("Example:"), path
 
 
-def fastest(*command: str) -> float:
-    """Seconds of the best of five runs."""
-    timed = []
-    for _ in range(5):
-        start = time.perf_counter()
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment())
-        timed.append(time.perf_counter() - start)
-    return min(timed)
-
-
-def test_help_is_fast_and_imports_no_room() -> None:
-    floor = fastest(COMMAND[0], "-c", "import typer")
-    assert fastest(*COMMAND, "--help") < 3 * floor  # 0.2 s and 0.14 s on an idle machine
+def test_help_imports_no_room() -> None:
+    """What makes it quick: 0.2 s on an idle machine, where importing typer alone takes 0.14 s."""
     loaded = subprocess.run(
         (COMMAND[0], "-c", "import sys, interlock.cli; print(*sorted(sys.modules))"),
         capture_output=True,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 import threading
 import time
@@ -15,9 +16,9 @@ import pytest
 from erasing import ANA, BEN, MARK, entries, erase, everything, held, marked, refunded, run, subject, wrapped
 
 from house import BOTH, POLICY, REFUND, House, agent
-from interlock.gate import Answer, HumanDecision, Report
+from interlock.gate import Answer, HumanDecision, Report, erasure
 from interlock.gate.erasure import Counted, Erasing, SubjectBusy
-from interlock.home.wrapping import VARIABLE
+from interlock.home.wrapping import VARIABLE, CommandWrap
 from interlock.identity import KeyKind, Role
 from interlock.journal import KeysUnavailable
 from interlock.journal.tables import metadata
@@ -126,8 +127,30 @@ def test_the_entry_says_who_why_and_how_much_and_names_nobody(house: House) -> N
     (entry,) = entries(house, "subject.erased")
     assert entry["subject"] == done.subject == subject(house)
     assert (entry["by"], entry["reason"], entry["payloads"]) == ("test", "request", 4)
+    assert entry["revisions"] == 2
     assert ANA not in json.dumps(entry)
     assert (done.payloads, done.actions) == (4, 2)
+
+
+def test_the_entry_counts_each_revision_that_the_destroyed_key_sealed_and_no_other(house: House) -> None:
+    refunded(house)
+    erase(house)
+    cleo, dora = house.person("Cleo"), house.person("Dora")
+    edited = held(house)
+    house.answer(edited, cleo, Answer.EDIT, args={**REFUND, "order_id": "H-1", "amount_usd": "400.00"})
+    house.answer(edited, dora, Answer.REJECT)
+    refunded(house, BEN)
+    erase(house)
+    assert [entry["revisions"] for entry in entries(house, "subject.erased")] == [1, 2]
+
+
+def test_a_revision_that_was_opened_after_it_was_counted_is_counted(house: House) -> None:
+    refunded(house)
+    counted = looked(house)
+    refunded(house, order="A-2")
+    house.home.journal.commit(Erasing(subject(house), "test", None, None, counted))
+    (entry,) = entries(house, "subject.erased")
+    assert (entry["revisions"], entry["payloads"]) == (2, 4)
 
 
 def test_the_ledger_verifies_after_an_erasure(house: House, tmp_path: Path) -> None:
@@ -208,10 +231,7 @@ def test_a_request_repeated_after_the_erasure_finds_its_first_action_and_no_cont
 
 def looked(house: House) -> Counted:
     """What an erasure looks through before its transaction."""
-    standing = house.home.eraser.look(ANA)
-    ((sealed,),) = house.sql("SELECT sealed FROM head")
-    serial = wrapped(house)[1:9]
-    return Counted(serial, standing.payloads, sealed, not standing.open)
+    return house.home.journal.look(lambda tx: erasure._look(tx, ANA)[1])
 
 
 def test_an_action_proposed_after_it_was_looked_is_open(house: House) -> None:
@@ -518,6 +538,56 @@ def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> KeyService:
     found = KeyService(tmp_path)
     monkeypatch.setenv(VARIABLE, f"command:{found.command}")
     return found
+
+
+OTHER_USER = 65_534
+
+
+@pytest.mark.parametrize("spoil", ["owner", "file", "folder", "above", "link", "target", "link folder"])
+def test_a_command_that_somebody_else_can_replace_is_not_run(tmp_path: Path, spoil: str) -> None:
+    if os.geteuid() != 0 and spoil in ("owner", "link", "target"):
+        return  # only root gives files away
+    real, linked = tmp_path / "real" / "bin", tmp_path / "linked"
+    real.mkdir(parents=True)
+    linked.mkdir()
+    service = KeyService(real)
+    link = linked / "wrap"
+    link.symlink_to(service.command)
+    wrap = CommandWrap(link)
+    assert wrap.wrap(bytes(32), b"aad")
+    asked = service.asked
+    match spoil:
+        case "owner":
+            os.chown(service.command, OTHER_USER, -1)
+        case "file":
+            service.command.chmod(0o722)
+        case "folder":
+            real.chmod(0o777)
+        case "above":
+            real.parent.chmod(0o770)
+        case "link":
+            os.chown(link, OTHER_USER, -1, follow_symlinks=False)
+        case "target":
+            os.chown(real, OTHER_USER, -1)
+        case "link folder":
+            linked.chmod(0o777)
+    with pytest.raises(HomeUnusable):
+        wrap.wrap(bytes(32), b"aad")
+    with pytest.raises(HomeUnusable):
+        CommandWrap(link)
+    assert service.asked == asked
+
+
+def test_a_command_in_a_folder_with_a_sticky_bit_is_run(tmp_path: Path) -> None:
+    tmp_path.chmod(0o1777)
+    assert CommandWrap(KeyService(tmp_path).command).wrap(bytes(32), b"aad")
+
+
+def test_a_command_at_the_end_of_a_ring_of_links_is_none(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("../" + tmp_path.name + "/a")
+    with pytest.raises(HomeUnusable):
+        CommandWrap(tmp_path / "a")
 
 
 def test_a_service_is_asked_once_for_each_subject_and_process(

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from erasing import BEN, erase, refunded, wrapped
+from starlette.testclient import TestClient
 
 from house import House, agent
 from interlock.home import Home
 from interlock.model.errors import RecoveryRequired
+from interlock.server.app import create_app
 
 # --- the files of a database -------------------------------------------------------------------------------
 
@@ -68,6 +71,44 @@ def test_while_somebody_reads_an_old_state_the_answer_is_that_nobody_knows(
     assert not done.clean
     assert house.home.views.action is not None
     assert house.home.journal.scrub(b"not there at all")
+
+
+def test_what_a_reader_kept_is_taken_away_once_the_reader_is_gone(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("interlock.journal.sqlite.PURGE_SEC", 0.2)
+    refunded(house)
+    key = wrapped(house)[:40]
+    with house.home.journal.read() as connection:
+        connection.exec_driver_sql("SELECT count(*) FROM subjects").one()
+        assert not erase(house).clean
+        assert house.home.eraser.scrub() == 1
+        assert any(key in file.read_bytes() for file in files(house) if file.exists())
+    assert house.home.eraser.scrub() == 0
+    assert not any(key in file.read_bytes() for file in files(house) if file.exists())
+    assert house.home.eraser.scrub() == 0
+
+
+def test_a_server_takes_it_away_by_itself(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("interlock.journal.sqlite.PURGE_SEC", 0.2)
+    monkeypatch.setattr("interlock.server.app.SCRUB_SEC", 0.05)
+    refunded(house)
+    key = wrapped(house)[:40]
+    with TestClient(create_app(house.home, hosts=["testserver"])):
+        with house.home.journal.read() as connection:
+            connection.exec_driver_sql("SELECT count(*) FROM subjects").one()
+            assert not erase(house).clean
+        deadline = time.monotonic() + 20
+        while any(key in file.read_bytes() for file in files(house) if file.exists()):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+
+@pytest.mark.parametrize("database", ["postgres"], indirect=True)
+def test_what_nobody_can_look_for_is_not_tried_again_and_again(house: House) -> None:
+    refunded(house)
+    assert not erase(house).clean
+    assert house.home.eraser.scrub() == 0
 
 
 @pytest.mark.parametrize("database", ["postgres"], indirect=True)

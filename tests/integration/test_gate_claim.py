@@ -14,6 +14,7 @@ from house import BOTH, POLICY, REFUND, House, ManualClock, agent
 from interlock.gate import Answer, Claim, Report
 from interlock.gate.claim import downstream_key
 from interlock.gate.records import load_action, move, save
+from interlock.journal import ClockBehind
 from interlock.model.actions import ActionState, ExecutorKind
 from interlock.model.errors import (
     ClockJumped,
@@ -232,10 +233,13 @@ def test_nothing_is_claimed_swept_or_activated_on_a_clock_that_jumped(
 
 def test_a_clock_that_steps_back_does_not_turn_time_back(house: House, clock: ManualClock) -> None:
     first = json.loads(house.entries()[-1])["at"]
-    clock.forward(-7200)
+    clock.forward(-59)
     action = allowed(house)
     assert json.loads(house.entries()[-1])["at"] >= first
     assert claim(house, action).epoch == 1, "an hour's allow is an hour's, whatever the wall clock says"
+    clock.forward(-2)
+    with pytest.raises(ClockBehind):
+        house.gate.sweep()
 
 
 def test_a_clock_that_jumped_ahead_for_a_moment_does_not_spoil_time_for_good(

@@ -19,7 +19,7 @@ from alembic.migration import MigrationContext
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from house import House
-from interlock.journal import ConnectionLost, Journal, OutcomeUnknown, Tx, Vault, tables
+from interlock.journal import ClockBehind, ConnectionLost, Journal, OutcomeUnknown, Tx, Vault, tables
 from interlock.journal import postgres as backend
 from interlock.journal.database import Head
 from interlock.journal.postgres import PostgresDatabase, described, remembered
@@ -306,9 +306,12 @@ def test_time_is_the_databases_and_never_runs_backwards(make: Make, postgres: Po
     ((database_now,),) = postgres.run("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint")
     first = journal.commit(lambda tx: (tx.append(Kind.KEY_REVOKED, key="a", by="t"), tx.now)[1])
     assert abs(first - database_now) < 5_000_000
-    future = first + 3_600_000_000
-    postgres.run("UPDATE head SET at = %s", future, url=url)
-    assert journal.commit(lambda tx: tx.now) == future
+    soon = first + 50_000_000
+    postgres.run("UPDATE head SET at = %s", soon, url=url)
+    assert journal.commit(lambda tx: tx.now) == soon
+    postgres.run("UPDATE head SET at = %s", first + 3_600_000_000, url=url)
+    with pytest.raises(ClockBehind):  # nobody's clock said that
+        journal.commit(lambda tx: tx.now)
 
 
 def test_a_databases_clock_that_jumps_claims_nothing() -> None:

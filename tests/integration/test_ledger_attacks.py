@@ -581,6 +581,8 @@ ELSEWHERE = {
     "kill_switches": "test_kill_switch.py: a kill switch that was tampered with stops all the more",
     "kill_register": "test_kill_switch.py: a kill switch that was tampered with stops all the more",
     "kill_votes": "test_kill_switch.py: an agreement that nobody gave does not count",
+    "dismissals": "test_recovery_dismissed.py: a dismissal that nobody gave ends nothing",
+    "alarms": "test_recovery_dismissed.py: an alarm that nobody gave keeps nobody from going on",
     "erasures": "test_erasure.py: what was erased stays closed whatever is put back",
 }
 """Tables whose rows are attacked in the tests of the room that writes them."""
@@ -589,7 +591,7 @@ UNMARKED = {
     ("head", "frontier"): "compared with what was signed and seen",
     ("head", "sealed"): "a number that payloads are counted by; each opens only under its own",
     ("head", "at"): "the time of the last transaction: a later one only moves the log's time forward",
-    ("head", "stopped"): "only a later epoch in the tree ends a halt, whatever stands here",
+    ("head", "stopped"): "only a later epoch or dismissal in the tree ends a halt, whatever stands here",
     ("head", "epoch"): "a hint to look at the rows of `epochs`, which carry marks",
     ("approvals", "supersedes"): "a link for people to follow; nothing is decided by it",
     ("decisions", "note"): "the note opens only under its own number; nothing is decided by it",

@@ -245,9 +245,14 @@ def test_tiles_are_served_as_readers_expect_them_and_entries_to_people(
         assert size_in(note.text) == size
         full = client.get("tile/0/000")
         assert (len(full.content), full.headers["content-type"]) == (8192, "application/octet-stream")
-        assert full.headers["cache-control"] == "public, max-age=31536000, immutable"
+        assert full.headers["cache-control"] == "public, no-cache"
+        tag = full.headers["etag"]
+        for asked in (tag, f'"other", W/{tag}'):
+            kept = client.get("tile/0/000", headers={"if-none-match": asked})
+            assert (kept.status_code, kept.content, kept.headers["etag"]) == (304, b"", tag)
+        assert client.get("tile/0/000", headers={"if-none-match": '"other"'}).content == full.content
         part = client.get(f"tile/0/002.p/{size - 512}")
-        assert part.headers["cache-control"] == "public, max-age=3600"
+        assert part.headers["cache-control"] == "public, no-cache"
         assert len(part.content) == 32 * (size - 512)
         assert client.get("tile/0/000.p/7").content == full.content[:224]  # finished since
         assert client.get("tile/1/000.p/2").status_code == 200
@@ -256,7 +261,7 @@ def test_tiles_are_served_as_readers_expect_them_and_entries_to_people(
         assert agents.status_code == 403
         bundle = client.get("tile/entries/000", headers=people)
         assert bundle.headers["content-encoding"] == "gzip"
-        assert bundle.headers["cache-control"] == "private, max-age=31536000, immutable"
+        assert bundle.headers["cache-control"] == "private, no-cache"
         assert bundle.content == (tmp_path / "home" / "ledger" / entries_path(0)).read_bytes()
         assert client.get("vkey").text.startswith("interlock.local/")
         (snapshot,) = {e["snapshot"] for e in _activations(bundle.content)}

@@ -27,7 +27,7 @@ from interlock.model.actions import ActionState, ExecutorKind, Proposal
 from interlock.model.errors import IdempotencyConflict, StaleClaim
 from interlock.model.topics import TopicPattern
 from interlock.verify import verify_export
-from restored import Backup
+from restored import Backup, dismissed
 
 DATABASES = BOTH
 
@@ -207,6 +207,8 @@ def test_every_entry_of_a_house_that_does_everything_is_as_published(
     saved = Backup(house, tmp_path)
     held(house, 90)
     house = recovered(house, open_house, clock, saved)
+    house.home.recovery.contradicted("The witness w says that it has cosigned 9000 entries.", 9000)
+    dismissed(house, *house.home.recovery.situation().outlook.may[:2])
     house.home.roster.remove("Bob", by="test")
 
     def fill(tx: Tx) -> None:

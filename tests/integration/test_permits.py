@@ -17,6 +17,7 @@ from interlock import Gate
 from interlock.gate import Answer, Report
 from interlock.gate.ending import expire
 from interlock.gate.permit_rows import (
+    MAX_OPEN,
     OfflineRefused,
     PermitInvalid,
     PermitLapsed,
@@ -299,6 +300,44 @@ def test_an_amount_above_the_limit_gets_no_permit(open_house: Callable[..., Hous
     assert claims_of(house, permit(house, refund(house, amount_usd="2.00"))).constraints == {
         "max_amount_usd": "3"
     }
+
+
+def test_an_action_has_at_most_eight_open_permits_and_asking_again_answers_the_newest(
+    house: House, clock: ManualClock
+) -> None:
+    action = refund(house)
+    issued = [permit(house, action) for _ in range(12)]
+    assert len({one.permit.id for one in issued}) == MAX_OPEN == 8
+    assert {one.permit.id for one in issued[8:]} == {issued[7].permit.id}
+    assert issued[11].token == issued[7].token
+    assert len(told(house, "permit.minted")) == 8
+    assert house.sql("SELECT count(*) FROM permits") == [(8,)]
+    clock.forward(181)
+    fresh = permit(house, action)
+    assert fresh.permit.id not in {one.permit.id for one in issued}
+    assert redeem(house, fresh).claim.action_id == action
+
+
+def test_of_32_who_ask_at_once_no_more_than_eight_get_their_own_permit(house: House) -> None:
+    action = refund(house)
+    with ThreadPoolExecutor(32) as pool:
+        issued = list(pool.map(lambda _: permit(house, action), range(64)))
+    assert len({one.permit.id for one in issued}) == 8
+    assert len(told(house, "permit.minted")) == 8
+    assert redeem(house, issued[-1]).claim.action_id == action
+
+
+def test_a_permit_answered_again_says_what_its_entry_says_although_another_policy_confirmed_the_action(
+    house: House,
+) -> None:
+    action = refund(house)
+    issued = [permit(house, action) for _ in range(8)]
+    minted = {entry["permit"]: entry["policy"] for entry in told(house, "permit.minted")}
+    house.activate(POLICY + "  - {id: more, match: {topics: [pay.other]}, decision: deny}\n")
+    again = permit(house, action)
+    assert again.permit.id == issued[7].permit.id
+    assert claims_of(house, again).policy == minted[again.permit.id]
+    assert redeem(house, again).claim.action_id == action
 
 
 # --- redeeming --------------------------------------------------------------------------------------------
@@ -732,6 +771,34 @@ def test_a_permit_that_a_recovery_voided_settles_nothing(house: House) -> None:
         redeem(house, issued, NOTES)
     assert house.state(issued.permit.action_id) == "in_doubt"
     assert told(house, "action.claimed") == []
+
+
+def test_a_late_report_that_contradicts_is_kept_although_the_subject_was_erased_meanwhile(
+    house: House, clock: ManualClock
+) -> None:
+    action = note(house)
+    issued = permit(house, action, offline=True)
+    clock.forward(200)
+    house.gate.sweep()
+    ann = house.person("Ann").caller
+    house.gate.reconcile(action, ann, ActionState.FAILED, "It did not run, says the log.")
+    house.home.eraser.erase("agent:support", by="test")
+    with pytest.raises(StaleClaim, match="kept as a conflict"):
+        report(house, issued, caller=NOTES)
+    (kept,) = told(house, "action.late_report")
+    assert (kept["settled"], kept["outcome"], kept["applied"]) == ("failed", "succeeded", False)
+
+
+def test_what_ran_is_reported_although_its_subject_was_erased_again_meanwhile(house: House) -> None:
+    """A key that a backup brought back is destroyed whatever is open; the outcome counts all the same."""
+    issued = permit(house)
+    redeem(house, issued)
+    subject, serial = house.sql("SELECT id, wrapped FROM subjects")[0]
+    house.home.eraser._remember([(subject, bytes(serial)[1:9])])
+    assert house.home.eraser.again() == 1
+    assert report(house, issued) == "succeeded"
+    (settled,) = told(house, "action.settled")
+    assert settled["output"] is not None
 
 
 # --- the ledger -------------------------------------------------------------------------------------------

@@ -280,6 +280,60 @@ def test_one_person_is_not_two_and_nobody_agrees_to_something_else(
     assert entry["reason"] == "again and again; restored the backup"
 
 
+@pytest.mark.parametrize(
+    ("roles", "may"),
+    [
+        (["operator", "policy-admin", "reviewer"], {0, 1}),
+        (["operator", "reviewer", "reviewer", "auditor"], {0, 1, 2}),
+        (["reviewer", "reviewer", "auditor"], {0, 1}),
+        (["operator", "auditor"], {0, 1}),
+        (["auditor", "auditor", "auditor"], {0, 1, 2}),
+        (["auditor"], {0}),
+    ],
+)
+def test_wherever_somebody_is_enrolled_enough_of_them_may_open_an_epoch(
+    open_house: Open, clock: ManualClock, tmp_path: Path, roles: list[str], may: set[int]
+) -> None:
+    house = open_house(clock=clock)
+    people = [house.person(f"P{number}", Role(role)) for number, role in enumerate(roles)]
+    lost(house, tmp_path)
+    house = again(open_house, clock)
+    outlook = house.home.recovery.situation().outlook
+    assert {people.index(person) for person in outlook.may} == may
+    assert outlook.needed == min(2, len(people))
+    chosen = [people[number] for number in sorted(may)][: outlook.needed]
+    assert agreed(house, *chosen).opened is not None
+    for number in set(range(len(people))) - may:
+        assert house.home.recovery.required is None, number
+
+
+def test_one_spoilt_row_of_a_key_does_not_keep_people_from_going_on(
+    team: tuple[House, Person, Person], open_house: Open, clock: ManualClock, tmp_path: Path
+) -> None:
+    house = team[0]
+    old, _ = house.home.keyring.add(KeyKind.AGENT, "old", topics=["**"], by="test")
+    house.home.keyring.revoke(old.id, by="test")
+    lost(house, tmp_path)
+    house = again(open_house, clock)
+    house.sql("UPDATE keys SET name = 'x' WHERE id = ?", old.id)
+    assert described(house.home)["check"]["spoilt_keys"] == [old.id]
+    assert agreed(house, *team[1:]).opened is not None
+
+
+def test_a_key_made_for_recovery_is_recorded_although_the_clock_is_behind(
+    team: tuple[House, Person, Person], open_house: Open, clock: ManualClock, tmp_path: Path
+) -> None:
+    house, ann, bob = team
+    lost(house, tmp_path)
+    clock.forward(-30)
+    house = again(open_house, clock)
+    key, token = house.home.keyring.add_stopped("Ann", ann)
+    recovery = house.home.recovery
+    recovery.agree(house.home.keyring.authenticate(token), recovery.situation().digest, "restored")
+    agreed(house, bob)
+    assert [entry["key"] for entry in of_kind(house, "key.added") if entry["by"] == "recovery"] == [key.id]
+
+
 def test_agents_are_no_people(
     team: tuple[House, Person, Person], open_house: Open, clock: ManualClock, tmp_path: Path
 ) -> None:

@@ -12,9 +12,9 @@ from house import REFUND, House, ManualClock
 from interlock.home.recovery_view import described
 from interlock.identity import Person, Role
 from interlock.model.actions import ExecutorKind
-from interlock.model.errors import RecoveryRequired
+from interlock.model.errors import Conflict, RecoveryRequired
 from interlock.verify import verify_export
-from restored import Backup, Open, again, agreed, flag, shut
+from restored import REASON, Backup, Open, again, agreed, dismissed, flag, flagged, proposes, shut
 
 DATABASES = ("postgres",)
 
@@ -163,3 +163,44 @@ def test_people_agree_at_one_host(
     agreed(one, ann, bob)
     assert flag(one) == 0
     assert not second.home.recovery.stands()
+
+
+def test_another_host_that_was_told_of_a_false_alarm_goes_on_when_people_dismissed_it(
+    team: tuple[House, Person, Person], second: House, clock: ManualClock
+) -> None:
+    one, ann, bob = team
+    follow(one, clock)
+    follow(second, clock)
+    flagged(one)
+    assert second.home.recovery.stands()
+    dismissed(second, ann, bob)
+    assert proposes(one, "after")
+    follow(one, clock)
+    follow(second, clock)
+    assert one.home.recovery.required is None
+    assert (one.home.publisher.origin, flag(one)) == (second.home.publisher.origin, 0)
+
+
+def test_what_another_host_knows_to_be_missing_is_not_dismissed_here(
+    team: tuple[House, Person, Person], second: House, open_house: Open, clock: ManualClock, tmp_path: Path
+) -> None:
+    one, ann, bob = team
+    follow(one, clock)
+    follow(second, clock)
+    saved = Backup(one, tmp_path)
+    one.held(args={**REFUND, "order_id": "lost"})
+    follow(one, clock)
+    shut(one)
+    saved.put_back()  # the second host has seen nothing of what was lost
+    one = again(open_house, clock)
+    assert second.home.recovery.stands()
+    assert described(second.home)["dismissal"]["gap"] is None
+    with pytest.raises(Conflict, match="Another process of this home had"):
+        second.home.recovery.agree(ann.caller, "0" * 64, REASON, dismiss=True)
+    # Where somebody takes the alarm away, the host that knows does not go on, and stops the others again.
+    one.sql("DELETE FROM alarms")
+    dismissed(second, ann, bob)
+    assert not proposes(one, "refused")
+    assert one.home.recovery.stands()
+    assert flag(one) == 1
+    assert not proposes(second, "refused")

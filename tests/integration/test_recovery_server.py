@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,6 +59,14 @@ def restored(tmp_path: Path) -> Restored:
         house.held(args={**REFUND, "order_id": "lost"})
     saved.put_back()
     return Restored(folder, keys, action)
+
+
+def wait_for(done: Callable[[], bool]) -> None:
+    for _ in range(200):
+        if done():
+            return
+        time.sleep(0.1)
+    raise AssertionError("it does not happen")
 
 
 def asked(client: httpx.Client, path: str, body: Any = None) -> tuple[int, dict[str, Any]]:
@@ -175,6 +185,43 @@ def test_an_embedded_home_is_recovered_by_whoever_has_its_files(tmp_path: Path) 
     assert opened_.json == {"epoch": 2, "in_doubt": 0, "states": {}}
     assert run(tmp_path, *at, "--json").json == {"required": False}
     interlock.Gate.open(tmp_path / "policy.yaml", home=tmp_path / "home").close()
+
+
+def test_two_keys_dismiss_a_false_alarm_on_the_command_line_while_the_server_runs(tmp_path: Path) -> None:
+    (tmp_path / "policy.yaml").write_text(POLICY, encoding="utf-8")
+    folder, keys = tmp_path / "home", {}
+    with opened(folder, tmp_path / "policy.yaml") as home:
+        house = House(home)
+        for name, role in (("Ann", Role.OPERATOR), ("Bob", Role.POLICY_ADMIN)):
+            person = house.person(name, role, Role.REVIEWER)
+            keys[name] = {"INTERLOCK_KEY": home.keyring.add(KeyKind.PERSON, name, person=person, by="t")[1]}
+        action = house.held()
+    with ServerProcess(folder) as server:
+        stranger = server_stranger(server)
+        assert asked(stranger, "/readyz")[1]["ledger"] == "signed"
+        house.sql("UPDATE head SET stopped = 1")
+        wait_for(lambda: asked(stranger, "/readyz")[0] == 503)
+        at = ("--url", server.url)
+        shown = run(tmp_path, "ledger", "recover", *at, env=keys["Ann"])
+        assert "--agree --dismiss" in shown.out
+        assert run(tmp_path, "ledger", "recover", *at, "--dismiss", env=keys["Ann"]).code == 2
+        gaps = run(tmp_path, "ledger", "recover", *at, "--json", env=keys["Ann"]).json
+        agree = ("ledger", "recover", *at, "--agree", "--dismiss", "--reason", "nobody lost anything")
+        wrong = run(tmp_path, *agree, "--gap", gaps["gap"], env=keys["Ann"])
+        assert wrong.code == 4
+        digest = gaps["dismissal"]["gap"]
+        first = run(tmp_path, *agree, "--gap", digest, env=keys["Ann"])
+        assert (first.code, "Agreed: Ann (1 of 2)" in first.out) == (0, True), first.out + first.err
+        assert run(tmp_path, *agree, "--gap", digest, env=keys["Ann"]).code == 0
+        assert asked(stranger, "/readyz")[0] == 503
+        second = run(tmp_path, *agree, "--gap", digest, env=keys["Bob"])
+        assert (second.code, "The recovery is dismissed" in second.out) == (0, True), second.out + second.err
+        wait_for(lambda: asked(stranger, "/readyz")[0] == 200)
+        assert (flag(house), server.stop()) == (0, 0)
+    with opened(folder) as home:
+        assert House(home).state(action) == "held"
+        (entry,) = of_kind(House(home), "ledger.recovery_dismissed")
+        assert len(entry["people"]) == 2
 
 
 KILLED = """

@@ -291,6 +291,10 @@ def test_a_server_publishes_what_its_witnesses_cosigned_and_waits_for_none(
 # --- witnesses that lie ------------------------------------------------------------------------------------
 
 FALSE = Cosigner("w.example/false", Ed25519PrivateKey.from_private_bytes(bytes(range(32))))
+OTHERS = [
+    Cosigner(f"w.example/{number}", Ed25519PrivateKey.from_private_bytes(bytes([number] * 32)))
+    for number in (1, 2)
+]
 STRANGER = Cosigner("w.example/false", Ed25519PrivateKey.from_private_bytes(bytes(32)))
 
 
@@ -340,7 +344,9 @@ def honestly(text: str) -> bytes:
         (500, honestly, 0, "status 500"),
         (302, honestly, 0, "status 302"),
         (409, honestly, 0, "status 409"),
-        (409, lambda text: b"9" * 19 + b"\n", 0, "cosigned 9"),
+        (409, lambda text: b"9" * 19 + b"\n", 0, "which no log has"),
+        (409, lambda text: f"{(1 << 44) + 1}\n".encode(), 0, "which no log has"),
+        (409, lambda text: b"900\n", 0, "cosigned 900"),
         (409, lambda text: b"9" * 60_000 + b"\n", 0, "status 409"),
         (409, lambda text: b"-1\n", 0, "status 409"),
         (409, lambda text: b"0\n", 0, "another log of 0"),
@@ -361,6 +367,63 @@ def test_whatever_a_witness_answers_only_its_true_word_is_published(
     standing = house.home.witnesses.standing()
     assert not standing.reached
     assert told in standing.witnesses[0].error
+
+
+@pytest.mark.parametrize(
+    ("quorum", "stops"),
+    [("none", False), ("others", False), ("liar", True), ("any", False), ("both", True), ("two", True)],
+)
+def test_a_witness_that_contradicts_stops_the_home_only_where_the_policy_gives_it_that_weight(
+    house: House, quorum: str, stops: bool
+) -> None:
+    act(house, 1)
+    with answering(409, lambda text: b"900\n") as url, answering(500, honestly) as silent:
+        groups = {
+            "any": "group any any liar w1\n",
+            "both": "group both all liar w1\n",
+            "two": "group two 2 liar w1\n",
+            "others": "group others any w1 w2\n",
+        }
+        (house.home.path / POLICY_FILE).write_text(
+            f"witness liar {FALSE.vkey} {url}\n"
+            f"witness w1 {OTHERS[0].vkey} {silent}\n"
+            f"witness w2 {OTHERS[1].vkey} {silent}\n"
+            f"{groups.get(quorum, '')}quorum {quorum}\n"
+        )
+        for _ in range(2):
+            house.home.witnesses.gather(patient=True)
+    standing = house.home.witnesses.standing()
+    assert standing.contradicted
+    assert [each.contradicts for each in standing.witnesses] == [True, False, False]
+    assert (house.home.recovery.required is not None) == stops
+    if not stops:
+        act(house, 2)
+
+
+def test_two_witnesses_that_contradict_weigh_together(house: House) -> None:
+    act(house, 1)
+    with answering(409, lambda text: b"900\n") as url, answering(409, lambda text: b"901\n") as another:
+        text = f"witness liar {FALSE.vkey} {url}\nwitness w1 {OTHERS[0].vkey} {another}\n"
+        (house.home.path / POLICY_FILE).write_text(f"{text}group one any liar w1\nquorum one\n")
+        house.home.witnesses.gather(patient=True)
+    assert house.home.recovery.required is not None
+    assert house.home.recovery.situation().gap.seen == 901
+
+
+def test_a_witness_that_contradicted_and_then_cosigns_is_believed(house: House) -> None:
+    act(house, 1)
+    with answering(409, lambda text: b"900\n") as url:
+        (house.home.path / POLICY_FILE).write_text(f"witness w {FALSE.vkey} {url}\nquorum none\n")
+        house.home.witnesses.gather(patient=True)
+    assert house.home.witnesses.standing().contradicted
+    with answering(500, honestly) as url:  # what it said stands while it does not take it back
+        (house.home.path / POLICY_FILE).write_text(f"witness w {FALSE.vkey} {url}\nquorum none\n")
+        house.home.witnesses.gather(patient=True)
+    assert house.home.witnesses.standing().contradicted
+    with answering(200, honestly) as url:
+        (house.home.path / POLICY_FILE).write_text(f"witness w {FALSE.vkey} {url}\nquorum none\n")
+        house.home.witnesses.gather(patient=True)
+    assert not house.home.witnesses.standing().contradicted
 
 
 def test_more_than_its_word_is_not_published_either(house: House) -> None:

@@ -273,23 +273,29 @@ def test_of_many_threads_one_is_first(store: SqliteStore) -> None:
 _RACE = """
 import sys
 from interlock.permit import SqliteStore
-store = SqliteStore(sys.argv[1])
+print("ready", flush=True)
 sys.stdin.readline()
-print(sum(store.first(f"prm_{n}", 1800000000) for n in range(200)))
+store = SqliteStore(sys.argv[1])
+print(sum(store.first(f"prm_{n}", 1800000000) for n in range(50)))
 """
 
 
-def test_of_two_processes_each_permit_is_first_in_one(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", _RACE, str(tmp_path / "used.db")]
+@pytest.mark.parametrize("attempt", range(4))
+def test_of_processes_that_open_a_new_file_at_once_each_permit_is_first_in_one(
+    tmp_path: Path, attempt: int
+) -> None:
+    command = [sys.executable, "-c", _RACE, str(tmp_path / f"used-{attempt}.db")]
     racing = [
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(4)
     ]
+    for process in racing:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
     for process in racing:
         assert process.stdin is not None
         process.stdin.write("\n")
         process.stdin.flush()
-    counts = [int(process.communicate()[0]) for process in racing]
-    assert sum(counts) == 200
+    assert sum(int(process.communicate()[0]) for process in racing) == 50
 
 
 def test_no_clock_brings_a_used_permit_back(store: SqliteStore) -> None:

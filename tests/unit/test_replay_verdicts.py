@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from base64 import b64decode
 from collections.abc import Iterator
 from dataclasses import replace
 from hashlib import sha256
@@ -289,8 +290,8 @@ def erased(line: dict[str, Any]) -> dict[str, Any]:
     return {"action": line["action"], "revision": line["revision"], "erased": True}
 
 
-def erase(made: Log, payloads: int) -> None:
-    made.add(Kind.SUBJECT_ERASED, subject="00" * 32, by="x", payloads=payloads)
+def erase(made: Log, payloads: int, **revisions: int) -> None:
+    made.add(Kind.SUBJECT_ERASED, subject="00" * 32, by="x", payloads=payloads, **revisions)
 
 
 def test_erased_inputs_are_reported_as_erased_and_accepted_only_on_request(tmp_path: Path) -> None:
@@ -313,6 +314,27 @@ def test_an_erasure_that_the_ledger_does_not_have_is_withholding(tmp_path: Path)
     assert (report.failed, report.erased, report.unchecked) == (False, 1, 1)
     assert not report.holds(allow_erased=True)
     assert "no erasure follows" in told(report)
+
+
+def test_each_erasure_accounts_for_the_revisions_it_destroyed_and_no_others(tmp_path: Path) -> None:
+    """The attack: inputs that nobody erased are withheld under the erasure of others."""
+    made = log(*LIVE[:4])
+    erase(made, 8, revisions=2)
+    for question in LIVE[4:6]:
+        made.propose(question)
+    erase(made, 9, revisions=1)
+    made.lines = [*map(erased, made.lines[:2]), *made.lines[2:4], erased(made.lines[4]), made.lines[5]]
+    report = checked(made.write(tmp_path / "honest"))
+    assert (report.erased, report.unchecked) == (3, 0)
+    assert report.holds(allow_erased=True)
+    more = [*map(erased, made.lines[:3]), *made.lines[3:5], made.lines[5]]
+    made.lines = more
+    report = checked(made.write(tmp_path / "three"))
+    assert (report.erased, report.unchecked) == (3, 1), told(report)
+    made.lines = [*more[:4], erased(more[4]), erased(more[5])]
+    report = checked(made.write(tmp_path / "five"))
+    assert (report.erased, report.unchecked) == (3, 2), told(report)
+    assert "no erasure follows that destroyed so many" in told(report)
 
 
 def test_no_more_is_erased_than_payloads_were_destroyed(tmp_path: Path) -> None:
@@ -475,7 +497,7 @@ def test_a_looser_policy_replays_and_leaves_the_verdict_in_force(tmp_path: Path)
 
 
 def test_a_stricter_policy_that_made_nothing_stale_is_caught(tmp_path: Path) -> None:
-    made = again(TIGHT, pay("50.00"))
+    made = again(SHORT, DROP)  # how long it may run is said in the verdict alone
     entries = [*made.entries[:-2]]
     directory = made.write(tmp_path)
     stale, _ = entries_of(directory)[-2:]
@@ -504,9 +526,54 @@ def test_an_action_runs_only_under_a_policy_that_decided_about_it(tmp_path: Path
     if asked_again:
         made.again(action)
     made.claim(action)
-    report = checked(made.write(tmp_path))
+    directory = made.write(tmp_path)
+    assert verify_export(directory).ok is asked_again
+    report = replay(directory)
     assert report.holds() is asked_again
     assert ("its policy never decided about it" in told(report)) is not asked_again
+
+
+EXECUTE = "execute: {caller: {idempotent: {retention: 10m}}}"
+REMEMBERS = parse({"p.yaml": TEXT.replace("    raise_to", f"    {EXECUTE}\n    raise_to")})
+
+
+@pytest.mark.parametrize(
+    ("question", "later", "good"),
+    [
+        (pay("5.00"), 20_000_000, True),
+        (pay("5.00"), 539_000_000, True),
+        (pay("5.00"), 541_000_000, False),
+        (DROP, 20_000_000, False),
+        (Question("tool.x", {}, tags=None), 20_000_000, False),
+    ],
+)
+def test_an_action_runs_again_only_while_its_executor_remembers_its_key(
+    tmp_path: Path, question: Question, later: int, good: bool
+) -> None:
+    made = Log(REMEMBERS)
+    action = made.propose(question)
+    made.claim(action)
+    made.claim(action, epoch=2, at=later)
+    directory = made.write(tmp_path)
+    assert checked(directory).holds() is good
+    assert ("its executor remembers no key by then" in told(replay(directory))) is not good
+    (directory / f"policies/{REMEMBERS.snapshot[3:]}.json").unlink()
+    assert "remembers a repeated key is not known" in told(replay(directory))
+
+
+def test_what_is_replayed_is_what_was_verified(live: Path, tmp_path: Path) -> None:
+    """The attack: files are exchanged between the two readings."""
+    verified = verify_export(live)
+    held = (verified.size, b64decode(verified.root))
+    assert replay(live, verified=held).holds()
+    other = log(*LIVE[:-1]).write(tmp_path / "other")
+    assert replay(other).holds()
+    with pytest.raises(CannotCheck, match="not the one that was verified"):
+        replay(other, verified=held)
+    (bundle,) = (live / "tile/entries").rglob("*.p/*")
+    bundle.write_bytes(bundle.read_bytes().replace(b"notes.add", b"notes.bad"))
+    with pytest.raises(CannotCheck, match="hash 4 is not that of entry 4"):
+        replay(live, verified=held)
 
 
 def test_other_inputs_at_a_later_decision_are_caught(tmp_path: Path) -> None:

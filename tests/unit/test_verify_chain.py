@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,15 @@ from exports import (
     BOB,
     EVE,
     ORIGIN,
+    REVIEW,
     START,
     act,
+    apr,
     export,
     failed,
     note_of,
     of,
+    prm,
     root_of,
     signer,
     told,
@@ -148,6 +152,16 @@ def test_a_key_that_nobody_handed_over_to_is_not_used(tmp_path: Path) -> None:
     assert "Entry 3 names a new key" in report.warnings[0]
     build(tmp_path, TWICE[:4], SECOND)
     assert failed(verify_export(tmp_path, vkey=signer().vkey))
+
+
+def test_keys_that_nobody_handed_over_to_are_told_up_to_a_bound(tmp_path: Path) -> None:
+    keys = [signer(number) for number in range(1, 250)]
+    entries = [rotated(after, before) for before, after in pairwise(keys)]
+    build(tmp_path, entries, signer())
+    report = verify_export(tmp_path, vkey=signer().vkey)
+    assert report.ok, told(report)
+    assert len(report.warnings) == 101
+    assert report.warnings[-1] == "And 148 more warnings."
     assert "no key handed over to the one you gave" in told(verify_export(tmp_path, vkey=SECOND.vkey))
 
 
@@ -267,6 +281,142 @@ def test_only_an_epoch_being_opened_puts_in_doubt_what_was_not_claimed(
 ) -> None:
     plain = [{name: value for name, value in each.items() if value is not ...} for each in entries]
     build(tmp_path, [*START, *plain], signer())
+    assert why in told(verify_export(tmp_path, vkey=signer().vkey))
+
+
+CLAIMS = of("action.claimed", at=9)
+HELD = of("action.proposed", decision="require_approval", approval=apr(), review_hash=REVIEW)
+REQUESTED = of("action.proposed", executor="permitted")
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ([of("action.proposed")], CLAIMS),
+        ([of("action.proposed")], of("action.expired", was="allowed")),
+        ([of("action.proposed")], of("action.redecided", decision="allow")),
+        ([of("action.proposed")], {**DOUBT, "at": 4, "recovery": None}),
+        ([HELD], of("approval.decided", person=BOB)),
+        ([HELD], of("action.withdrawn", at=9)),
+        ([HELD, of("approval.decided", person=BOB)], {**CLAIMS, "approval": apr(), "review_hash": REVIEW}),
+        ([REQUESTED], of("permit.minted", at=9, expires_at=10)),
+        ([REQUESTED, of("permit.minted", expires_at=9)], {**CLAIMS, "at": 8, "permit": prm()}),
+        (RUN[:2], of("action.settled", at=9)),
+        (RUN[:2], of("action.claimed", epoch=2, at=20_000_000)),
+        (RUN[:2], of("action.in_doubt", at=9)),
+    ],
+)
+def test_nothing_that_was_open_goes_on_in_a_new_epoch_but_as_in_doubt(
+    tmp_path: Path, before: list[Entry], after: Entry
+) -> None:
+    kept = len(START) + len(before)
+    for later in ([], [after]):
+        entries = [*START, *before, opened(EPOCH, signer(), kept), *later]
+        build(tmp_path / f"{len(later)}", entries, EPOCH, (kept + 1, signer(), EPOCH))
+        report = verify_export(tmp_path / f"{len(later)}", vkey=signer().vkey)
+        assert report.ok is not bool(later), told(report)
+    assert f"entry {kept + 1}: {after['kind']}: it was open when epoch 2 was opened" in told(report)
+
+
+def test_what_had_ended_or_was_in_doubt_goes_on_in_a_new_epoch(tmp_path: Path) -> None:
+    doubted = [of("action.proposed"), of("action.claimed"), of("action.in_doubt")]
+    conflict = of("action.late_report", action=act(2), outcome="failed", applied=False, settled="succeeded")
+    second = [{**each, "action": act(2)} for each in RUN]
+    later = [of("action.proposed", action=act(3)), of("action.claimed", action=act(3))]
+    entries = [*START, *doubted, *second, opened(EPOCH, signer(), 9)]
+    build(tmp_path, [*entries, conflict, of("action.reconciled"), *later], EPOCH, (10, signer(), EPOCH))
+    report = verify_export(tmp_path, vkey=signer().vkey)
+    assert report.ok, told(report)
+
+
+OPERATES, REVIEWS, READS = ["operator"], ["reviewer"], ["auditor"]
+
+
+@pytest.mark.parametrize(
+    ("roles", "good"),
+    [
+        ((OPERATES, ["policy-admin"], READS), True),
+        ((READS, READS, OPERATES), True),
+        ((OPERATES, READS, READS), True),
+        ((READS, READS, READS), True),
+        ((REVIEWS, REVIEWS, READS), True),
+        ((OPERATES, REVIEWS, READS), True),
+        ((REVIEWS, READS, OPERATES), False),
+        ((OPERATES, READS, ["policy-admin"]), False),
+        ((REVIEWS, REVIEWS, [*OPERATES, *REVIEWS]), True),
+    ],
+)
+def test_people_open_an_epoch_whose_role_it_is(
+    tmp_path: Path, roles: tuple[list[str], ...], good: bool
+) -> None:
+    people = [
+        of("person.added", person=who, roles=has) for who, has in zip((ANN, BOB, EVE), roles, strict=True)
+    ]
+    build(tmp_path, [START[0], *people, opened(EPOCH, signer(), 4)], EPOCH, (5, signer(), EPOCH))
+    report = verify_export(tmp_path, vkey=signer().vkey)
+    assert report.ok is good, told(report)
+    assert good or "opened by somebody who has no role for it" in told(report)
+
+
+def head_of(raw: list[bytes], size: int, root: bytes | None = None) -> dict[str, object]:
+    return {"size": size, "root": b64encode(root_of(raw[:size])[1] if root is None else root).decode()}
+
+
+def test_what_an_epoch_continues_is_what_it_says_was_signed(tmp_path: Path) -> None:
+    raw = list(written([*START, of("action.proposed")]))
+    for name, signed, good in (
+        ("all", head_of(raw, 4), True),
+        ("less", head_of(raw, 3), True),
+        ("beyond", {"size": 10**15, "root": b64encode(bytes(32)).decode()}, True),
+        ("other", head_of(raw, 4, bytes(32)), False),
+        ("earlier", head_of(raw, 3, bytes(32)), False),
+        ("none", None, True),
+    ):
+        entries = [*START, of("action.proposed"), opened(EPOCH, signer(), 4, signed=signed), DOUBT]
+        build(tmp_path / name, entries, EPOCH, *ENDS)
+        report = verify_export(tmp_path / name, vkey=signer().vkey)
+        assert report.ok is good, told(report)
+        assert good or "entry 4: the root it names is not that of" in told(report)
+        assert "Entry 4 opens epoch 2, a new log" in report.warnings[0]
+        assert ("names no checkpoint" in report.warnings[0]) is (signed is None)
+
+
+def test_an_epoch_that_stands_where_nobody_is_enrolled_fails(tmp_path: Path) -> None:
+    for kind in (
+        opened(EPOCH, signer(), 3, people=[], solo=True),
+        rotated(SECOND, signer()),
+        of("ledger.pruned"),
+        of("ledger.recovery_dismissed", epoch=1, people=[], solo=True, reason="nothing", seen=9),
+    ):
+        build(tmp_path / kind["kind"], [*START, {**kind, "namespace": "other"}], signer())
+        report = verify_export(tmp_path / kind["kind"], vkey=signer().vkey)
+        assert f"entry 3: {kind['kind']}: it is about the log" in told(report)
+
+
+DISMISSED: Entry = of(
+    "ledger.recovery_dismissed", epoch=1, people=[ANN, BOB], solo=False, reason="nothing is lost", seen=9
+)
+
+
+def test_a_recovery_is_dismissed_by_two_people_and_what_was_open_goes_on(tmp_path: Path) -> None:
+    build(tmp_path, [*START, of("action.proposed"), DISMISSED, of("action.claimed")], signer())
+    report = verify_export(tmp_path, vkey=signer().vkey)
+    assert report.ok, told(report)
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ({"people": [ANN]}, "fewer than two people"),
+        ({"people": [ANN, EVE]}, "not enrolled"),
+        ({"people": [], "solo": True}, "marked solo although 2"),
+        ({"epoch": 2}, "said in epoch 2, and the log is in epoch 1"),
+    ],
+)
+def test_a_recovery_that_was_not_dismissed_properly_fails(
+    tmp_path: Path, fields: dict[str, Any], why: str
+) -> None:
+    build(tmp_path, [*START, {**DISMISSED, **fields}], signer())
     assert why in told(verify_export(tmp_path, vkey=signer().vkey))
 
 

@@ -382,3 +382,12 @@ def test_a_pipe_in_the_place_of_a_checkpoint_is_no_file(tmp_path: Path) -> None:
     (tmp_path / "checkpoint").unlink()
     os.mkfifo(tmp_path / "checkpoint")
     assert "checkpoint: it is not a regular file" in told(verify_export(tmp_path, vkey=SIGNER.vkey))
+
+
+@pytest.mark.parametrize("name", ["handovers", "policies"])
+def test_a_file_in_the_place_of_a_folder_fails(tmp_path: Path, name: str) -> None:
+    export(tmp_path, lives(3))
+    (tmp_path / name).write_bytes(b"")
+    report = verify_export(tmp_path, vkey=SIGNER.vkey)
+    assert failed(report)
+    assert f"{name}: it is not a folder" in told(report)

@@ -7,7 +7,12 @@ from typing import Any
 import pytest
 
 from exports import AGENT, ANN, BOB, DIGEST, EVE, REVIEW, SNAPSHOT, START, act, apr, of
+from interlock.gate.claim import LEASE_US, SENDING_SEC
+from interlock.permit import MAX_LIFETIME_SEC
+from interlock.replay import replaying
+from interlock.verify.life import LEASE
 from interlock.verify.meaning import Meaning
+from interlock.verify.permits import MAX_LIFE
 from interlock.verify.report import Findings
 
 Entry = dict[str, Any]
@@ -19,7 +24,8 @@ APPROVE = of("approval.decided", person=BOB)
 REJECT = of("approval.decided", decision="reject")
 CLAIM = of("action.claimed")
 APPROVED = of("action.claimed", approval=apr(), review_hash=REVIEW)
-AGAIN = of("action.claimed", epoch=2)
+SEC = 1_000_000
+AGAIN = of("action.claimed", epoch=2, at=15 * SEC + 1)
 DONE = of("action.settled")
 FAILED = of("action.settled", outcome="failed")
 DOUBT = of("action.in_doubt")
@@ -43,10 +49,12 @@ OTHER_DONE = tuple(
     of(kind, action=act(2), **fields)
     for kind, fields in (
         ("action.proposed", {}),
-        ("action.claimed", {"epoch": 2}),
-        ("action.settled", {"epoch": 2}),
+        ("action.claimed", {}),
+        ("action.settled", {}),
     )
 )
+MOVED = of("policy.activated", snapshot="v1:00", previous=SNAPSHOT)
+UNDER: Entry = {"policy": "v1:00"}
 
 
 def follow(*entries: Entry, start: tuple[Entry, ...] = START, whole: bool = True) -> list[str]:
@@ -70,14 +78,29 @@ def follow(*entries: Entry, start: tuple[Entry, ...] = START, whole: bool = True
         (HELD, WITHDRAWN),
         (HELD, APPROVE, REVOKED),
         (ALLOWED, CLAIM, DOUBT, RECONCILED),
-        (ALLOWED, CLAIM, DOUBT, FAILED),
         (ALLOWED, CLAIM, DOUBT, LATE, CONFLICT),
         (ALLOWED, CLAIM, DOUBT, RECONCILED, CONFLICT),
-        (ALLOWED, CLAIM, DONE, *OTHER_DONE, {**CONFLICT, "action": act(2), "epoch": 2}),
+        (ALLOWED, CLAIM, DONE, *OTHER_DONE, {**CONFLICT, "action": act(2)}),
         (HELD, CONFIRMED, APPROVE, CONFIRMED, APPROVED, DONE),
-        (ALLOWED, CONFIRMED, {**CLAIM, "approval": None}, DONE),
+        (ALLOWED, {**CONFIRMED, "decision": "allow"}, {**CLAIM, "approval": None}, DONE),
         (HELD, STALE, of("action.redecided", was="stale", decision="deny", approval=None)),
         (ALLOWED, CLAIM, AGAIN, {**DONE, "epoch": 2}),
+        (ALLOWED, CLAIM, AGAIN, {**AGAIN, "epoch": 3, "at": 30 * SEC + 1}, {**DONE, "epoch": 3}),
+        (ALLOWED, CLAIM, MOVED, AGAIN, {**DONE, "epoch": 2}),
+        (ALLOWED, MOVED, {**CONFIRMED, **UNDER, "decision": "allow"}, {**CLAIM, **UNDER}, DONE),
+        (HELD, MOVED, {**CONFIRMED, **UNDER, "decision": "allow"}, APPROVE, {**APPROVED, **UNDER}, DONE),
+        (ALLOWED, {**STALE, "decision": "allow"}, {**ANEW, "tier": 4}, APPROVE_ANEW, CLAIM_ANEW, DONE),
+        (of("action.proposed", tier=None), CLAIM, DONE),
+        (of("action.proposed", tier=4, observed="require_approval"), CLAIM, DONE),
+        ({**HELD, "tier": 4}, APPROVE, APPROVED, DONE),
+        (
+            of("action.proposed", expires_at=SEC),
+            {**CLAIM, "at": SEC - 1},
+            {**AGAIN, "at": 16 * SEC},
+            {**DONE, "epoch": 2},
+        ),
+        ({**HELD, "expires_at": SEC}, {**APPROVE, "at": SEC - 1}, {**APPROVED, "at": 2 * SEC}, DONE),
+        ({**HELD, "expires_at": SEC}, STALE, ANEW, {**APPROVE_ANEW, "at": 2 * SEC}, CLAIM_ANEW, DONE),
         (
             HELD,
             ANSWER_EDIT,
@@ -144,9 +167,39 @@ def test_a_possible_life_passes(life: tuple[Entry, ...]) -> None:
         ((HELD, ANSWER_EDIT, EDIT, CLAIM), "not the current one"),
         ((ALLOWED, CLAIM, {**DONE, "namespace": "other"}), "never proposed"),
         ((ALLOWED, {**CLAIM, "action_hash": REVIEW}), "another action hash"),
-        ((ALLOWED, {**CLAIM, "epoch": 0}), "without a later epoch"),
-        ((ALLOWED, CLAIM, CLAIM), "without a later epoch"),
-        ((ALLOWED, AGAIN, CLAIM), "without a later epoch"),
+        ((ALLOWED, {**CLAIM, "epoch": 0}), "with epoch 0 where 1 is next"),
+        ((ALLOWED, CLAIM, {**AGAIN, "epoch": 1}), "with epoch 1 where 2 is next"),
+        ((ALLOWED, CLAIM, {**AGAIN, "epoch": 3}), "with epoch 3 where 2 is next"),
+        ((ALLOWED, AGAIN), "with epoch 2 where 1 is next"),
+        ((ALLOWED, MOVED, AGAIN), "with epoch 2 where 1 is next"),
+        ((ALLOWED, CLAIM, {**AGAIN, "at": 15 * SEC}), "before the lease of the claim before it had lapsed"),
+        ((ALLOWED, CLAIM, AGAIN, {**AGAIN, "epoch": 3, "at": 29 * SEC}), "had lapsed"),
+        ((of("action.proposed", executor="http"), CLAIM, {**AGAIN, "at": 1}), "had lapsed"),
+        ((ALLOWED, MOVED, {**CLAIM, **UNDER}), "another policy than decided about it last"),
+        ((ALLOWED, CLAIM, MOVED, {**AGAIN, **UNDER}), "another policy than decided about it last"),
+        ((ALLOWED, of("action.redecided", decision="deny")), "more strictly"),
+        ((ALLOWED, of("action.redecided")), "more strictly"),
+        ((ALLOWED, of("action.redecided", decision="allow_with_constraints")), "more strictly"),
+        ((ALLOWED, of("action.redecided", decision="unheard_of")), "more strictly"),
+        ((HELD, of("action.redecided", decision="deny")), "more strictly"),
+        ((HELD, APPROVE, of("action.redecided", decision="deny")), "more strictly"),
+        ((HELD, of("action.redecided", tier=3)), "more strictly"),
+        ((ALLOWED, CLAIM, of("action.redecided", decision="allow")), "not open"),
+        ((HELD, EXPIRED, of("action.redecided")), "not open"),
+        ((of("action.proposed", tier=4),), "tier 4 runs without a person"),
+        ((of("action.proposed", tier=4, decision="allow_with_constraints"),), "tier 4 runs without a person"),
+        ((of("action.proposed", tier=5),), "tier 5 runs without a person"),
+        ((of("action.proposed", tier=0),), "tier 0 runs without a person"),
+        (
+            ({**HELD, "tier": 4}, of("action.redecided", decision="allow", tier=4)),
+            "tier 4 runs without a person",
+        ),
+        (
+            (of("action.proposed", expires_at=SEC), {**CLAIM, "at": SEC}),
+            "after the time that it was allowed for",
+        ),
+        (({**HELD, "expires_at": SEC}, {**APPROVE, "at": SEC}), "after its time"),
+        (({**HELD, "expires_at": SEC}, {**REJECT, "at": SEC}), "after its time"),
         ((ALLOWED, CLAIM, DONE, AGAIN), "claimed again after it had run"),
         ((ALLOWED, CLAIM, FAILED, AGAIN), "claimed again after it had run"),
         ((ALLOWED, CLAIM, DOUBT, AGAIN), "claimed again after it had run"),
@@ -159,7 +212,8 @@ def test_a_possible_life_passes(life: tuple[Entry, ...]) -> None:
         ((ALLOWED, CLAIM, {**DONE, "action": act(2)}), "never proposed"),
         ((ALLOWED, CLAIM, DONE, DONE), "settled before"),
         ((ALLOWED, CLAIM, DONE, *OTHER_DONE, OTHER_DONE[-1]), "settled before"),
-        ((ALLOWED, CLAIM, DOUBT, DONE, RECONCILED), "settled before"),
+        ((ALLOWED, CLAIM, DOUBT, FAILED), "late report or by a person"),
+        ((ALLOWED, CLAIM, DOUBT, DONE), "late report or by a person"),
         ((ALLOWED, CLAIM, DONE, DOUBT), "in doubt after it was settled"),
         ((ALLOWED, CLAIM, {**DONE, "outcome": "done"}), "as succeeded or failed"),
         ((ALLOWED, CLAIM, RECONCILED), "without having been in doubt"),
@@ -201,6 +255,34 @@ def test_what_was_approved_by_a_stranger_and_for_other_bytes_is_told_once_each()
         "it names a person who is not enrolled",
         "the claim names another review hash than was approved",
     ]
+
+
+def test_what_is_not_enforced_is_counted() -> None:
+    observed = of("action.proposed", tier=4, observed="require_approval")
+    permitted = of("action.proposed", action=act(2), observed="allow")
+    meaning = Meaning(Findings(), roster=None, whole=True)
+    for number, entry in enumerate((*START, observed, permitted, CLAIM)):
+        meaning.follow(number, {"at": number, "namespace": "default", **entry})
+    assert meaning.unenforced == 1
+
+
+def test_no_more_than_a_few_namespaces_are_followed_and_that_is_said() -> None:
+    findings = Findings()
+    meaning = Meaning(findings, roster=None, whole=True)
+    for number in range(200):
+        meaning.follow(number, {"at": number, "namespace": f"n{number}", **of("policy.activated")})
+    (problem,) = findings.problems()
+    assert findings.cannot_check
+    assert problem.where == "entry 64"
+    assert "more than 64 namespaces" in problem.what
+    meaning.follow(200, {"at": 200, "namespace": "n0", **of("policy.activated")})
+    assert findings.problems()[0].where == "entry 200"
+
+
+def test_the_gate_keeps_to_the_times_that_readers_of_its_log_expect() -> None:
+    assert LEASE_US >= LEASE
+    assert MAX_LIFETIME_SEC * SEC <= MAX_LIFE
+    assert SENDING_SEC >= replaying.SENDING_SEC
 
 
 # --- who may ----------------------------------------------------------------------------------------------

@@ -54,7 +54,7 @@ REJECT = of("approval.decided", person=BOB, decision="reject")
 ANSWER_EDIT = of("approval.decided", decision="edit")
 EDIT = of("action.edited")
 CLAIM = of("action.claimed")
-AGAIN = of("action.claimed", epoch=2)
+AGAIN = {**of("action.claimed", epoch=2), "at": 15_000_100}
 APPROVED = of("action.claimed", approval=apr(), review_hash=REVIEW)
 DONE = of("action.settled")
 PERMITTED = of("action.proposed", executor="permitted")
@@ -119,6 +119,41 @@ def test_what_was_let_run_although_it_was_stopped_shows(
     assert len(found) == 1, found
     assert f"the kill switch {KIL} covered it" in found[0]
     assert follow(*before, switch, REARM, then) == []
+
+
+@pytest.mark.parametrize(
+    ("stopped", "lifted", "answered", "late"),
+    [
+        (None, None, 99, False),
+        (None, None, 100, True),
+        (40, 60, 119, False),
+        (40, 60, 120, True),
+        (1, 99, 197, False),
+        (100, 110, 109, True),
+    ],
+)
+def test_a_request_ends_later_by_the_time_that_it_was_frozen(
+    stopped: int | None, lifted: int | None, answered: int, late: bool
+) -> None:
+    entries = [{**HELD, "at": 0, "expires_at": 100}]
+    if stopped is not None:
+        entries += [{**KILL, "at": stopped}, {**REARM, "at": lifted}]
+    found = follow(*sorted([*entries, {**APPROVE, "at": answered}], key=lambda entry: entry["at"]))
+    assert any("answered after its time" in problem for problem in found) is late
+
+
+@pytest.mark.parametrize("also", [{"scope": "agent", "target": "support"}, {}])
+def test_time_that_two_kill_switches_covered_counts_once(also: Entry) -> None:
+    second = kill(**also, kill=OTHER)
+    stops = [
+        {**KILL, "at": 10},
+        {**second, "at": 20},
+        {**REARM, "at": 30},
+        {**REARM, "kill": OTHER, "at": 40},
+    ]
+    held = {**HELD, "at": 0, "expires_at": 100}
+    assert follow(held, *stops, {**APPROVE, "at": 129}) == []
+    assert len(follow(held, *stops, {**APPROVE, "at": 130})) == 1
 
 
 @pytest.mark.parametrize("switch", PASSING)

@@ -157,7 +157,7 @@ def _done(done: dict[str, Any]) -> list[Line]:
     if not done["clean"]:
         lines.append(
             "The key's row is gone. What is left of it in the database's own files goes with a checkpoint and"
-            " a vacuum; see docs/ledger.md."
+            " a vacuum; see docs/ledger-operations.md."
         )
     lines.append("Backups made before still hold it: they are erased again when they are restored here.")
     return lines

@@ -11,6 +11,7 @@ import typer
 from interlock.cli import (
     erasure,
     installation,
+    ledger_clock,
     ledger_keep,
     ledger_read,
     ledger_schema,
@@ -34,6 +35,7 @@ proofs.register(app)
 ledger_verify.register(app)
 ledger_read.register(app)
 ledger_keep.register(app)
+ledger_clock.register(app)
 ledger_schema.register(app)
 erasure.register(app)
 recovery.register(app)

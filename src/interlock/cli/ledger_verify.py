@@ -91,7 +91,7 @@ def verify(
     document, lines, code = _told(found)
     if replay and found.ok:
         with progress.bar("Replaying") as told:
-            document["replay"], more, code = replayed(Path(source), told, allow_erased=allow_erased)
+            document["replay"], more, code = replayed(Path(source), told, found, allow_erased=allow_erased)
         lines += more
     elif replay:
         lines.append("Nothing was replayed: only a ledger that verifies can be.")
@@ -180,7 +180,9 @@ def _holds(found: Report, epochs: list[Succession], rotations: list[Succession])
         lines.append("Permits: " + ", ".join(f"{count} {name}" for name, count in found.permits.items()))
     if found.erased:
         lines.append(f"{found.erased} times the key of a subject's content was destroyed")
-    lines += [f"entry {each.entry}: the key was rotated at {_moment(each)}" for each in rotations]
+    lines += [f"entry {each.entry}: the key was rotated at {_moment(each)}" for each in rotations[:_LISTED]]
+    if len(rotations) > _LISTED:
+        lines.append(f"and {len(rotations) - _LISTED} more rotations of the key")
     for each in epochs:
         people = ", ".join(each.people) or "nobody enrolled"
         alone = " (solo)" if each.solo else ""

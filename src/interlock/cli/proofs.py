@@ -203,7 +203,12 @@ def status(home: HomeDir = None, as_json: AsJson = False) -> None:
         "quorum_size": standing.quorum_size,
         "problem": standing.problem,
         "witnesses": [
-            {"name": each.name, "cosigned_at": _moment(each.at), "error": each.error}
+            {
+                "name": each.name,
+                "cosigned_at": _moment(each.at),
+                "error": each.error,
+                "contradicts": each.contradicts,
+            }
             for each in standing.witnesses
         ],
     }
@@ -217,6 +222,8 @@ def status(home: HomeDir = None, as_json: AsJson = False) -> None:
     for each in standing.witnesses:
         said = f"cosigned at {_moment(each.at)}" if each.at is not None else each.error or "not asked yet"
         lines.append(f"  {report.value(each.name)}: {said}")
+    if standing.contradicted:
+        lines.append(("A witness contradicts this home: find out which of them is right.", "red"))
     if standing.problem:
         lines.append((standing.problem, "red"))
     if not standing.configured:

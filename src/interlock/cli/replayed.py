@@ -8,14 +8,18 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
 from interlock.cli.report import Line
 from interlock.model.errors import CannotCheck, LedgerInvalid
+
+if TYPE_CHECKING:
+    from interlock.verify import Report
 
 ReplayOption: TypeAlias = Annotated[
     bool, typer.Option("--replay", help="Also decide every automatic verdict anew, from recorded inputs.")
@@ -35,16 +39,23 @@ _MEANING = {
 
 
 def replayed(
-    directory: Path, progress: Callable[[int, int], None] | None, *, allow_erased: bool
+    directory: Path,
+    progress: Callable[[int, int], None] | None,
+    verified: Report,
+    *,
+    allow_erased: bool,
 ) -> tuple[dict[str, Any], list[Line], int]:
     """Replay an export that was verified: the document, the lines for a person, and the exit code.
+
+    Args:
+        verified: what the verification found.
 
     Raises:
         CannotCheck: what is to be replayed cannot be read.
     """
     from interlock.replay import replay
 
-    found = replay(directory, progress)
+    found = replay(directory, progress, verified=(verified.size, b64decode(verified.root)))
     holds = found.holds(allow_erased=allow_erased)
     counts = {name: getattr(found, name) for name in _MEANING}
     document: dict[str, Any] = {

@@ -15,6 +15,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeGuard
 
 from interlock.dispatch.caller import amount_usd
@@ -52,6 +54,8 @@ class Dispatcher:
         self._leases = leases
         self._running: dict[str, asyncio.Task[None]] = {}
         self._refused: dict[str, float] = {}
+        # A claim may wait for a service that holds subjects' keys; deadlines and reports do not wait for it.
+        self._claiming = ThreadPoolExecutor(PARALLEL, thread_name_prefix="claims")
 
     async def run(self, action_id: str) -> None:
         """Claim one action, carry it out and report.
@@ -59,7 +63,8 @@ class Dispatcher:
         Raises:
             NotClaimable, InDoubt, Expired, ConstraintUnenforceable, Tampered: it did not run.
         """
-        claim = await asyncio.to_thread(self._gate.claim, action_id, *DISPATCHED)
+        loop = asyncio.get_running_loop()
+        claim = await loop.run_in_executor(self._claiming, self._gate.claim, action_id, *DISPATCHED)
         await self.carry_out(claim)
 
     async def at_once(self, action_id: str) -> None:
@@ -132,7 +137,11 @@ class Dispatcher:
 
     async def serve(self, stop: asyncio.Event) -> None:
         """Run what may run and let deadlines pass, until `stop` is set; then finish what has started."""
-        await asyncio.gather(self._dispatch_loop(stop), self._sweep_loop(stop))
+        await asyncio.gather(
+            self._dispatch_loop(stop),
+            self._repeat(stop, self._gate.sweep),
+            self._repeat(stop, self._gate.redecide_open),
+        )
         if self._running:
             await asyncio.wait(self._running.values())
 
@@ -155,14 +164,14 @@ class Dispatcher:
             _log.error("nothing is dispatched: %s", error)
             return []
 
-    async def _sweep_loop(self, stop: asyncio.Event) -> None:
+    async def _repeat(self, stop: asyncio.Event, step: Callable[[], int]) -> None:
+        """What is due from time to time; deadlines do not wait for what a new policy has to look at again."""
         while not stop.is_set():
             try:
                 if self._gate.journal.halted is None:
-                    await asyncio.to_thread(self._gate.sweep)
-                    await asyncio.to_thread(self._gate.redecide_open)
+                    await asyncio.to_thread(step)
             except InterlockError as error:
-                _log.error("sweep: %s", error)
+                _log.error("%s: %s", step.__name__, error)
             await _pause(stop, SWEEP_SEC)
 
     def _due(self, action_id: str) -> bool:

@@ -25,6 +25,7 @@ from interlock.gate import stops
 from interlock.gate.active import require_snapshot
 from interlock.gate.claim import Enforces, NeedsRedeciding, shown
 from interlock.gate.ending import ends, expire
+from interlock.gate.kept import keep
 from interlock.gate.opening import new_row, record
 from interlock.gate.package import Sealed
 from interlock.gate.records import (
@@ -190,7 +191,7 @@ class Deciding:
         answer = self.decision
         note = None
         if answer.note:
-            note = tx.seal_beside(canonical({"note": visible(answer.note, MAX_NOTE)}), row.payload)
+            note = keep(tx, canonical({"note": visible(answer.note, MAX_NOTE)}), row)
         decision = add_decision(
             tx,
             DecisionRow(
@@ -201,9 +202,10 @@ class Deciding:
                 answer.answer.value,
                 approval.review_hash,
                 None if answer.reason_code is None else answer.reason_code.value,
-                note,
+                None if note is None else note.number,
                 int(solo),
                 tx.now,
+                None if note is None else note.commitment,
             ),
         )
         tx.append(

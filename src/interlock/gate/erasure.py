@@ -6,7 +6,8 @@
 2. Nothing is erased while an action of the subject is open: somebody waits for it, runs it, or has to find
    out what it did.
 3. One transaction deletes the key, marks it as erased and appends ``subject.erased``. Afterwards the key is
-   noted outside the database, and what the deleted row left in the database's files is overwritten.
+   noted outside the database, and what the deleted row left in the database's files is overwritten. Where
+   somebody still reads an old state that has to wait: the process that erased tries again (`scrub`).
 4. Rows, hashes and entries stay: ids, topics, times, verdicts, and keyed hashes of the subject's name and of
    requests, which only this home's keys could compare with a guess.
 5. A subject that is named again later gets another key. A key that a backup brings back is destroyed again
@@ -28,7 +29,7 @@ from interlock.identity import Caller, Role
 from interlock.identity.keyring import check_person
 from interlock.journal import Journal, Prepared, Tx
 from interlock.journal import tables as t
-from interlock.journal.subjects import serial_of
+from interlock.journal.subjects import SERIAL_BYTES, serial_of
 from interlock.ledger import Kind
 from interlock.model.actions import ActionState
 from interlock.model.binding import Binding
@@ -62,6 +63,19 @@ _ALL_ACTIONS = Prepared(
     select(func.count(_a.id.distinct()))
     .select_from(t.actions.join(t.payloads, _p.seq == _a.payload + bindparam("start")))
     .where(_a.namespace == bindparam("ns"), _p.subject == bindparam("subject_"))
+)
+_REVISIONS = Prepared(
+    select(func.count())
+    .select_from(t.actions.join(t.payloads, _p.seq == _a.payload + bindparam("start")))
+    .where(
+        _a.namespace == bindparam("ns"),
+        _a.payload >= bindparam("since_"),
+        _p.subject == bindparam("subject_"),
+        text(f"substr(payloads.sealed, 1, {SERIAL_BYTES}) = :serial_").bindparams(bindparam("serial_")),
+    )
+)
+_SINCE = Prepared(
+    select(_a.payload).where(_a.namespace == bindparam("ns"), _a.payload >= bindparam("payload_"))
 )
 _SUBJECTS = Prepared(select(_s.id, _s.added_at).where(_s.namespace == bindparam("ns")).order_by(_s.added_at))
 _PAYLOADS = Prepared(
@@ -186,13 +200,15 @@ class Counted:
 
     Attributes:
         serial: of the subject's key then.
-        payloads: how many of the first `sealed` payloads were sealed with it.
+        payloads: how many of the first `sealed` payloads were sealed with it. revisions: of how many
+            revisions of actions they hold what was proposed.
         clear: whether no action of the subject was open. What has ended never opens again, and what is opened
             seals something: without a later payload that is still so.
     """
 
     serial: bytes
     payloads: int
+    revisions: int
     sealed: int
     clear: bool
 
@@ -216,7 +232,10 @@ class Erasing:
         later = tx.sealed_with(self.subject, counted.serial, counted.sealed)
         if later or not counted.clear:
             _refuse_open(self.subject, _open(tx, self.subject))
-        return _destroy(tx, self.subject, counted.payloads + later, by=self.by, reason=self.reason)
+        revisions = counted.revisions
+        if later:
+            revisions += _revisions(tx, self.subject, counted.serial, counted.sealed)
+        return _destroy(tx, self.subject, counted.payloads + later, revisions, by=self.by, reason=self.reason)
 
 
 class Eraser:
@@ -236,6 +255,8 @@ class Eraser:
         self._journal = journal
         self._remember = remember
         self._remembered = remembered
+        self._left: set[bytes] = set()
+        """What is looked for in the database's files, and was still there."""
 
     def look(self, name: str) -> Standing:
         """What erasing a subject would destroy. Raises `NotFound` where nothing is sealed about it."""
@@ -283,7 +304,8 @@ class Eraser:
                 current = tx.subject(subject)
                 if current is None or current[0] != serial:
                     return None  # another process was faster
-                return _destroy(tx, subject, tx.sealed_with(subject, serial), by=RESTORED, reason=None)
+                payloads, revisions = tx.sealed_with(subject, serial), _revisions(tx, subject, serial)
+                return _destroy(tx, subject, payloads, revisions, by=RESTORED, reason=None)
 
             done = self._journal.commit(destroy)
             if done is not None:
@@ -320,11 +342,30 @@ class Eraser:
                 f"The subject is erased, but that was not noted outside the database: {error.strerror}.",
                 fix="Open the home again before anybody restores a backup; it is noted then.",
             ) from error
+        needle = done.wrapped[:NEEDLE]
         try:
-            return self._journal.scrub(done.wrapped[:NEEDLE])
+            clean = self._journal.scrub(needle)
         except HomeUnusable as error:
             _log.error("what the erased key left in the database's files stays for now: %s", error)
-            return False
+            clean = False
+        if not clean and self._journal.database.searchable:
+            self._left.add(needle)
+        return clean
+
+    def scrub(self) -> int:
+        """Look once more for erased keys that were still in the database's files, waiting for nobody.
+
+        Returns:
+            How many are still there.
+
+        Raises:
+            HomeUnusable: the database cannot be used.
+        """
+        for needle in tuple(self._left):
+            if self._journal.scrub(needle, again=True):
+                self._left.discard(needle)
+                _log.info("an erased key is in none of the database's files any more")
+        return len(self._left)
 
 
 NEEDLE = 40
@@ -344,11 +385,26 @@ def _look(tx: Tx, name: str) -> tuple[Standing, Counted]:
     actions, sealed = tx.one(_ALL_ACTIONS, subject_=subject), tx.one(_SEALED)
     payloads = tx.sealed_with(subject, serial)
     standing = Standing(subject, payloads, 0 if actions is None else actions[0], since, _open(tx, subject))
-    return standing, Counted(serial, payloads, 0 if sealed is None else sealed[0], not standing.open)
+    revisions = _revisions(tx, subject, serial)
+    return standing, Counted(
+        serial, payloads, revisions, 0 if sealed is None else sealed[0], not standing.open
+    )
 
 
-def _destroy(tx: Tx, subject: str, payloads: int, *, by: str, reason: ErasureReason | None) -> _Destroyed:
-    """Delete the key, which sealed so many payloads, and say so."""
+def _revisions(tx: Tx, subject: str, serial: bytes, since: int = 0) -> int:
+    """How many revisions of actions that key sealed, from payload number `since` on."""
+    row = tx.one(_REVISIONS, subject_=subject, serial_=serial, since_=since)
+    count = 0 if row is None else int(row[0])
+    pending = tx.pending(subject)
+    if pending:  # of members of this batch before us: their rows are written, their payloads are not
+        count += sum(payload in pending for (payload,) in tx.all(_SINCE, payload_=pending[0]))
+    return count
+
+
+def _destroy(
+    tx: Tx, subject: str, payloads: int, revisions: int, *, by: str, reason: ErasureReason | None
+) -> _Destroyed:
+    """Delete the key, which sealed so many payloads of so many revisions, and say so."""
     wrapped = tx.wrapped(subject)
     if wrapped is None:
         raise NotFound("The subject was erased meanwhile.")
@@ -359,6 +415,7 @@ def _destroy(tx: Tx, subject: str, payloads: int, *, by: str, reason: ErasureRea
         subject=subject,
         by=by,
         payloads=payloads,
+        revisions=revisions,
         reason=None if reason is None else reason.value,
     )
     return _Destroyed(serial, wrapped, payloads)

@@ -6,7 +6,6 @@ policy moved, the gatekeeper loads the one in force, re-decides what it must, an
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -185,7 +184,7 @@ class Gatekeeper:
             except PolicyMoved as moved:
                 self._follow(moved.snapshot)
             except KeyNeeded as needed:
-                await asyncio.to_thread(self.journal.subjects.provide, self.journal.namespace, needed)
+                await self.journal.subjects.provided(self.journal.namespace, needed)
         return _unwrap(await self.journal.commit_async(build(self.policy)))
 
     def _preparing(

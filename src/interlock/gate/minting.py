@@ -7,11 +7,12 @@
 3. A permit ends after `MAX_LIFETIME_SEC`, or with the allow or approval where that is earlier.
 4. An offline permit is no choice of who asks: the catalogue's entry has to say `offline`, and the tier that
    was decided has to be 1 or 2.
-5. At most one offline permit of an action is open, and its sealed row names it.
+5. At most one offline permit of an action is open, and its sealed row names it; of others at most `MAX_OPEN`.
 """
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 from interlock.gate import stops
@@ -25,10 +26,12 @@ from interlock.gate.claim import (
 )
 from interlock.gate.package import Sealed
 from interlock.gate.permit_rows import (
+    MAX_OPEN,
     OfflineRefused,
     PermitRow,
     add_permit,
     load_permit,
+    open_permits,
     outstanding,
     refuse_outstanding,
 )
@@ -60,11 +63,16 @@ _SECOND = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Minted:
-    """A permit that is recorded, ready to be signed."""
+    """A permit that is recorded, ready to be signed.
+
+    Attributes:
+        policy: under which it was minted, as its entry says; another one may have confirmed the action since.
+    """
 
     permit: PermitRow
     action: ActionRow
     sealed: Sealed
+    policy: str
 
     def claims(self, issuer: str) -> Claims:
         """What the token says."""
@@ -86,7 +94,7 @@ class Minted:
             parent_action=binding.parent_action,
             session=binding.session,
             revision=binding.revision,
-            policy=row.snapshot,
+            policy=self.policy,
             entry=permit.entry,
             tier=int(verdict.tier or 4),
             offline=bool(permit.offline),
@@ -123,7 +131,12 @@ class Minting:
         if over is not None:
             return over
         sealed, _ = authorised(tx, row, self.enforces)
-        return self._mint(tx, row, sealed, check_host(self.policy, row, sealed))
+        host = check_host(self.policy, row, sealed)
+        if not self.offline:
+            usable = open_permits(tx, row)
+            if len(usable) >= MAX_OPEN:
+                return Minted(usable[0], row, sealed, _policy_of(tx, usable[0], row))
+        return self._mint(tx, row, sealed, host)
 
     def _check_caller(self, tx: Tx, row: ActionRow) -> None:
         if not self.caller.owns(row.agent, row.topic):
@@ -148,7 +161,7 @@ class Minting:
             refuse_outstanding(row)
         sealed = Sealed.read(tx.unseal(row.payload), row.action_hash)
         _check_offline(row, check_host(self.policy, row, sealed))
-        return Minted(permit, row, sealed)
+        return Minted(permit, row, sealed, _policy_of(tx, permit, row))
 
     def _mint(self, tx: Tx, row: ActionRow, sealed: Sealed, host: PermittedExecute) -> Minted:
         if self.offline:
@@ -192,7 +205,13 @@ class Minting:
         )
         if self.offline:
             row = save(tx, row, row._replace(holder=permit.id, lease_until=permit.expires_at))
-        return Minted(permit, row, sealed)
+        return Minted(permit, row, sealed, row.snapshot)
+
+
+def _policy_of(tx: Tx, permit: PermitRow, row: ActionRow) -> str:
+    """The policy under which a permit was minted. Entries are not pruned before their permits have ended."""
+    body = tx.entry(permit.entry)
+    return row.snapshot if body is None else str(json.loads(body)["policy"])
 
 
 def executor_of(sealed: Sealed) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import bindparam, select, text, update
 
 from interlock.gate.records import ActionRow
 from interlock.journal import Prepared, Tx, insert_into
@@ -90,7 +90,23 @@ class PermitRow(NamedTuple):
         return self._replace(mac=tx.vault.mac("permit", *self[:-1]))
 
 
+MAX_OPEN = 8
+"""How many permits of one action can be open at a time: asking once more answers the newest of them."""
+
 _ADD = insert_into(t.permits)
+_OPEN_OF = Prepared(
+    select(t.permits)
+    .where(
+        t.permits.c.namespace == bindparam("ns"),
+        t.permits.c.action_id == bindparam("action_"),
+        t.permits.c.revision == bindparam("revision_"),
+        text(t.OPEN),
+        t.permits.c.offline == 0,
+        t.permits.c.expires_at > bindparam("now_"),
+    )
+    .order_by(t.permits.c.entry.desc())
+    .limit(bindparam("limit_"))
+)
 _ONE = Prepared(
     select(t.permits).where(t.permits.c.namespace == bindparam("ns"), t.permits.c.id == bindparam("id_"))
 )
@@ -109,6 +125,16 @@ def add_permit(tx: Tx, row: PermitRow) -> PermitRow:
     row = row.marked(tx)
     tx.insert(_ADD, row)
     return row
+
+
+def open_permits(tx: Tx, row: ActionRow) -> list[PermitRow]:
+    """The permits under which an action can still be redeemed, newest first; at most `MAX_OPEN`.
+
+    Raises:
+        Tampered: a row was changed from outside.
+    """
+    found = tx.all(_OPEN_OF, action_=row.id, revision_=row.revision, now_=tx.now, limit_=MAX_OPEN)
+    return [load_permit(tx, columns[1]) for columns in found]
 
 
 def load_permit(tx: Tx, permit_id: str) -> PermitRow:

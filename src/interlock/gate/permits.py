@@ -130,7 +130,8 @@ class Permits:
 
         Args:
             offline: whether it may be used without redeeming it: where the catalogue's entry says so, at
-                tiers 1 and 2. While one is open, asking again answers the same permit.
+                tiers 1 and 2. While one is open, asking again answers the same permit. While `MAX_OPEN`
+                others of the action are open, asking again answers the newest of them.
 
         Raises:
             NotFound, NotClaimable, InDoubt, Expired, ConstraintBreached, PermitOutstanding, Tampered,
@@ -288,8 +289,7 @@ def _report(tx: Tx, action_id: str, claims: Claims, caller: Caller, report: sett
         started = start(tx, row, holder=permit.id, approval=_approval(tx, row), permit=permit.id)
         row = save(tx, row, started)
         close_permit(tx, permit, "reported")
-    sealed = Sealed.read(tx.unseal(row.payload), row.action_hash)
-    return settle.settle(tx, claim_of(row, sealed, row.decided), report)
+    return settle.reported(tx, row, report)
 
 
 def _of(tx: Tx, action_id: str, claims: Claims, caller: Caller) -> tuple[PermitRow, ActionRow]:

@@ -2,7 +2,8 @@
 
 1. `ActionRow` and `ApprovalRow` mirror their tables column by column.
 2. An action row carries a seal over everything a claim trusts. `save` recomputes it; `load_action` checks it:
-   a row changed from outside raises `Tampered` and nothing runs.
+   a row changed from outside raises `Tampered` and nothing runs. So does one that was left as it was when an
+   epoch of the ledger was opened, which puts everything in doubt that may have run.
 3. `move` is the only way a state changes, and refuses what the state machine does not allow.
 """
 
@@ -16,9 +17,19 @@ from sqlalchemy import Table, bindparam, select, update
 from interlock.journal import Prepared, Tx, insert_into
 from interlock.journal import tables as t
 from interlock.model.actions import ActionState
-from interlock.model.errors import Conflict, NotFound
+from interlock.model.errors import Conflict, NotFound, Tampered
 from interlock.model.text import visible
 from interlock.model.verdicts import Verdict
+
+UNSURE = (
+    ActionState.HELD,
+    ActionState.ALLOWED,
+    ActionState.APPROVED,
+    ActionState.EXECUTING,
+    ActionState.STALE,
+)
+"""The states that a new epoch of the ledger turns into `in_doubt`. The state machine of ordinary life knows
+only the step from executing."""
 
 
 class ActionRow(NamedTuple):
@@ -35,6 +46,7 @@ class ActionRow(NamedTuple):
         epoch: number of claims so far; `holder` and `lease_until` belong to the latest. Of an action that is
             allowed or approved they name the permit that may run it offline, and until when.
         claimed_at: time of the first claim.
+        output_hash: the commitment to the output (`kept.py`), as the ledger has it.
     """
 
     namespace: str
@@ -61,6 +73,7 @@ class ActionRow(NamedTuple):
     holder: str | None
     lease_until: int | None
     claimed_at: int | None
+    output_hash: str | None = None
     seal: bytes = b""
 
     @property
@@ -107,8 +120,8 @@ class ApprovalRow(NamedTuple):
 
 
 class DecisionRow(NamedTuple):
-    """A person's answer. `note` is the number of the sealed note; `solo` is 1 where `people: solo` stood in
-    for separation of duties."""
+    """A person's answer. `note` is the number of the sealed note, `note_hash` the commitment to it
+    (`kept.py`); `solo` is 1 where `people: solo` stood in for separation of duties."""
 
     namespace: str
     id: str
@@ -120,6 +133,7 @@ class DecisionRow(NamedTuple):
     note: int | None
     solo: int
     at: int
+    note_hash: str | None = None
     mac: bytes = b""
 
     def marked(self, tx: Tx) -> DecisionRow:
@@ -151,6 +165,7 @@ _CHANGING = (
     "holder",
     "lease_until",
     "claimed_at",
+    "output_hash",
     "seal",
 )
 """The columns of an action that its life changes; the rest is fixed when it is proposed."""
@@ -216,6 +231,13 @@ def check_seal(tx: Tx, row: ActionRow) -> ActionRow:
     return row
 
 
+def check_epoch(tx: Tx, row: ActionRow) -> ActionRow:
+    """The row. Raises `Tampered` where it was hidden while the ledger's epoch in force was opened."""
+    if row.changed_at < tx.begun and row.status in UNSURE:
+        raise Tampered(f"The action {row.id} was hidden when the ledger was recovered; it may have run.")
+    return row
+
+
 def add_action(tx: Tx, row: ActionRow) -> ActionRow:
     row = sealed(tx, row)
     tx.insert(_ADD_ACTION, row)
@@ -234,7 +256,7 @@ def load_action(tx: Tx, action_id: str, revision: int | None = None) -> ActionRo
         found = tx.one(_REVISION, id_=action_id, revision_=revision)
     if found is None:
         raise NotFound(f"There is no action {visible(action_id, 64)}.")
-    return check_seal(tx, ActionRow(*found))
+    return check_epoch(tx, check_seal(tx, ActionRow(*found)))
 
 
 def save(tx: Tx, was: ActionRow, now: ActionRow) -> ActionRow:

@@ -1,18 +1,21 @@
-"""Opening a new epoch of the ledger, after the database was found to lack what was signed or seen before.
+"""Ending a recovery: people open a new epoch without what is lost, or dismiss what was a false alarm.
 
 1. What is lost is told as a `Gap`, and people agree to its digest: to this loss and no other. Two different
-   enrolled people with the role operator or policy-admin (reviewer, where nobody has those) open the epoch.
-   One suffices where nobody else is enrolled, whatever the policy says: there is no second, and nobody can be
-   enrolled while nothing is written. Nobody has to where nobody is enrolled, which is an embedded home. Both
-   are marked solo in the entry.
+   enrolled people open the epoch, who are operators or policy-admins; where there are not two of those,
+   reviewers count as well, and where there are still not two, everybody who is enrolled: nobody can be given
+   a role while nothing is written. One suffices where nobody else is enrolled, whatever the policy says.
+   Nobody has to where nobody is enrolled, which is an embedded home. Both are marked solo in the entry.
 2. An agreement is a row with a MAC. It counts while its person is enrolled and may agree, for the gap it
    names; an agent's key agrees to nothing.
 3. The epoch is opened in one transaction: its entry; then each action that was held, allowed, approved,
    executing or stale becomes `in_doubt`, because in the part that was lost it may have been approved and run;
    open permits are void; agreements are cleared; the journal is no longer stopped.
 4. What had ended stays as it is. What was proposed in the lost part is not known any more.
+5. A `FalseAlarm` is dismissed by the same people in the same way. Then there is an entry and a row that say
+   so, the journal is no longer stopped, and everything is as it was before.
 
-Whether the journal may be written, and what was signed, is found out by the home.
+Whether the journal may be written, what was signed, and whether anything may be dismissed, is found out by
+the home.
 """
 
 from __future__ import annotations
@@ -29,27 +32,19 @@ from sqlalchemy import bindparam, delete, func, select, text, update
 from interlock.gate.active import MAX_REASON
 from interlock.gate.ending import skipping_tampered
 from interlock.gate.permit_rows import PermitRow, close_permit, load_permit
-from interlock.gate.records import ActionRow, check_seal, close_approval, save
+from interlock.gate.records import UNSURE, ActionRow, check_epoch, check_seal, close_approval, save
 from interlock.identity import Caller, KeyKind, Role
 from interlock.identity.keyring import check_live
 from interlock.identity.people import Person, people
 from interlock.journal import Prepared, Tx, insert_into
 from interlock.journal import tables as t
+from interlock.journal.dismissals import Dismissal, add_dismissal, alarm
 from interlock.journal.epochs import Epoch, add_epoch
 from interlock.ledger import Kind
 from interlock.model.actions import ActionState
 from interlock.model.canonical import Json, canonical
-from interlock.model.errors import Changed, Forbidden, InvalidInput, Tampered
+from interlock.model.errors import Changed, Conflict, Forbidden, InvalidInput, Tampered
 
-DOUBTED = (
-    ActionState.HELD,
-    ActionState.ALLOWED,
-    ActionState.APPROVED,
-    ActionState.EXECUTING,
-    ActionState.STALE,
-)
-"""The states that a new epoch turns into `in_doubt`. The state machine of ordinary life knows only the step
-from executing."""
 LISTED = 200
 """How many of the actions that will be in doubt are listed one by one."""
 _PEOPLE = 2
@@ -59,7 +54,7 @@ Owed = Callable[[Tx], object]
 
 _log = logging.getLogger(__name__)
 _a = t.actions.c
-_OPEN_STATES = text("state IN ({})".format(",".join(f"'{state.value}'" for state in DOUBTED)))
+_OPEN_STATES = text("state IN ({})".format(",".join(f"'{state.value}'" for state in UNSURE)))
 _DOUBTED = Prepared(
     select(t.actions).where(_a.namespace == bindparam("ns"), _OPEN_STATES).order_by(_a.id, _a.revision)
 )
@@ -127,10 +122,46 @@ class Gap:
 
     def head(self) -> dict[str, Json] | None:
         """Size and root of the newest checkpoint known, as the entry names them."""
-        if self.signed is None:
-            return None
-        size, root = self.signed
-        return {"size": size, "root": b64encode(root).decode()}
+        return _head(self.signed)
+
+
+@dataclass(frozen=True, slots=True)
+class FalseAlarm:
+    """What people are told before they dismiss a recovery: nothing that this home knows is missing.
+
+    Attributes:
+        number, origin: of the ledger's epoch, which goes on.
+        kept, root, signed, seen: as of a `Gap`.
+    """
+
+    number: int
+    origin: str
+    kept: int
+    root: bytes
+    signed: tuple[int, bytes] | None
+    seen: int
+
+    def digest(self, namespace: str) -> str:
+        """What people agree to, in hexadecimal: never that of a `Gap`."""
+        document: dict[str, Json] = {
+            "v": 1,
+            "dismiss": True,
+            "namespace": namespace,
+            "epoch": self.number,
+            "origin": self.origin,
+            "kept": self.kept,
+            "root": b64encode(self.root).decode(),
+            "signed": _head(self.signed),
+            "seen": self.seen,
+        }
+        return hashlib.sha256(b"interlock/gap/v1\0" + canonical(document)).hexdigest()
+
+
+Loss = Gap | FalseAlarm
+
+
+def _head(signed: tuple[int, bytes] | None) -> dict[str, Json] | None:
+    return None if signed is None else {"size": signed[0], "root": b64encode(signed[1]).decode()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,11 +174,13 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """Who agreed so far, in order; how many have to; and the epoch, if this opened it."""
+    """Who agreed so far, in order; how many have to; and the epoch, if this opened it, or whether it
+    dismissed the recovery."""
 
     agreed: tuple[Person, ...]
     needed: int
     opened: Opened | None = None
+    dismissed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +191,7 @@ class Outlook:
         counts: actions that will be in doubt, by state. listed: the first `LISTED` of them, as id, revision,
             state, topic, agent, and when they last changed, in microseconds UTC.
         may: the people who may agree. needed: how many have to; 0 where nobody is enrolled.
+        dismissing: who agreed to dismiss it instead.
     """
 
     counts: dict[str, int]
@@ -166,9 +200,10 @@ class Outlook:
     agreed: tuple[Person, ...]
     needed: int
     solo: bool
+    dismissing: tuple[Person, ...] = ()
 
 
-def outlook(tx: Tx, digest: str) -> Outlook:
+def outlook(tx: Tx, digest: str, dismissal: str = "") -> Outlook:
     """What opening an epoch would do now. Raises `Tampered` where people's rows were changed."""
     enrolled = people(tx)
     solo = len(enrolled) == 1
@@ -179,29 +214,31 @@ def outlook(tx: Tx, digest: str) -> Outlook:
         tuple(person for person, _ in _agreed(tx, enrolled, digest)),
         _needed(enrolled, solo=solo),
         solo or not enrolled,
+        tuple(person for person, _ in _agreed(tx, enrolled, dismissal)),
     )
 
 
 def entitled(enrolled: Sequence[Person]) -> tuple[Person, ...]:
-    """Who may agree to a new epoch."""
-    for roles in ({Role.OPERATOR, Role.POLICY_ADMIN}, {Role.REVIEWER}):
+    """Who may agree: the first of the groups of rule 1 that two people are in."""
+    for roles in ({Role.OPERATOR, Role.POLICY_ADMIN}, {Role.OPERATOR, Role.POLICY_ADMIN, Role.REVIEWER}):
         found = tuple(person for person in enrolled if person.roles & roles)
-        if found:
+        if len(found) >= _PEOPLE:
             return found
-    return ()
+    return tuple(enrolled)
 
 
 def agree(
-    tx: Tx, caller: Caller, gap: Gap, expected: str, reason: str, owed: Sequence[Owed] = ()
+    tx: Tx, caller: Caller, loss: Loss, expected: str, reason: str, owed: Sequence[Owed] = ()
 ) -> Agreement:
-    """A person agrees to what is lost; the last one who has to opens the epoch.
+    """A person agrees to go on; the last one who has to opens the epoch, or dismisses the recovery.
 
     Args:
-        expected: digest of the gap that the person was shown.
+        expected: digest of the loss that the person was shown.
         reason: why, for everybody who reads the ledger.
 
     Raises:
-        Forbidden: no person, or one who may not. Changed: another gap than was shown.
+        Forbidden: no person, or one who may not. Changed: another loss than was shown.
+        Conflict: it is no false alarm.
         InvalidInput: the reason is no line of text.
     """
     if caller.kind is not KeyKind.PERSON or caller.person is None:
@@ -210,8 +247,9 @@ def agree(
     check_reason(reason)
     enrolled = people(tx)
     if caller.person not in {person.id for person in entitled(enrolled)}:
-        raise Forbidden("This needs the role operator or policy-admin.")
-    digest = gap.digest(tx.namespace)
+        names = ", ".join(person.name for person in entitled(enrolled))
+        raise Forbidden(f"This is for others here: {names}.")
+    digest = loss.digest(tx.namespace)
     if expected != digest:
         raise Changed("What is lost is not what you were shown.", fix="Look again, then agree to that.")
     tx.write(_DROP_VOTE, person_=caller.person)
@@ -224,12 +262,12 @@ def agree(
     if len(counted) < needed:
         return Agreement(counted, needed)
     said = "; ".join(dict.fromkeys(line for _, line in agreed))
-    opened = _open(tx, gap, [person.id for person in counted], solo=solo, reason=said, owed=owed)
-    return Agreement(counted, needed, opened)
+    opened = _end(tx, loss, [person.id for person in counted], solo=solo, reason=said, owed=owed)
+    return Agreement(counted, needed, opened, dismissed=opened is None)
 
 
-def open_alone(tx: Tx, gap: Gap, expected: str, reason: str, owed: Sequence[Owed] = ()) -> Opened:
-    """Open an epoch where nobody is enrolled who could agree to it.
+def end_alone(tx: Tx, loss: Loss, expected: str, reason: str, owed: Sequence[Owed] = ()) -> Opened | None:
+    """Open an epoch, or dismiss the recovery, where nobody is enrolled who could agree to it.
 
     Raises:
         Forbidden: somebody is. Changed, InvalidInput: as `agree`.
@@ -239,9 +277,9 @@ def open_alone(tx: Tx, gap: Gap, expected: str, reason: str, owed: Sequence[Owed
     if enrolled:
         names = ", ".join(person.name for person in enrolled)
         raise Forbidden(f"People are enrolled here ({names}): they agree to this, or nobody.")
-    if expected != gap.digest(tx.namespace):
+    if expected != loss.digest(tx.namespace):
         raise Changed("What is lost is not what you were shown.", fix="Look again, then agree to that.")
-    return _open(tx, gap, [], solo=True, reason=reason, owed=owed)
+    return _end(tx, loss, [], solo=True, reason=reason, owed=owed)
 
 
 def check_reason(reason: str) -> None:
@@ -267,9 +305,48 @@ def _agreed(tx: Tx, enrolled: Sequence[Person], digest: str) -> list[tuple[Perso
     return found
 
 
-def _open(
-    tx: Tx, gap: Gap, agreed: Sequence[str], *, solo: bool, reason: str, owed: Sequence[Owed]
-) -> Opened:
+def _end(
+    tx: Tx, loss: Loss, agreed: Sequence[str], *, solo: bool, reason: str, owed: Sequence[Owed]
+) -> Opened | None:
+    """Open the epoch, or dismiss the recovery; either way the journal is no longer stopped."""
+    if isinstance(loss, Gap):
+        opened, index = _open(tx, loss, agreed, solo=solo, reason=reason)
+    else:
+        opened, index = None, _dismiss(tx, loss, agreed, solo=solo, reason=reason)
+    if index != loss.kept:
+        raise Changed(f"The database has {index} entries, and {loss.kept} were to be kept.")
+    tx.write(_DROP_VOTES)
+    tx.write(_GO_ON, number_=loss.number)
+    for each in owed:
+        each(tx)
+    return opened
+
+
+def check_alarm(tx: Tx, loss: FalseAlarm) -> None:
+    """Raises `Conflict` where another process of this home found missing what this one cannot know."""
+    seen, signed = alarm(tx, loss.number), 0 if loss.signed is None else loss.signed[0]
+    if seen > signed:
+        raise Conflict(
+            f"Another process of this home had {seen} entries, and only {signed} were signed here.",
+            fix="Look on the host that found it: interlock ledger recover",
+        )
+
+
+def _dismiss(tx: Tx, loss: FalseAlarm, agreed: Sequence[str], *, solo: bool, reason: str) -> int:
+    check_alarm(tx, loss)
+    index = tx.append(
+        Kind.LEDGER_RECOVERY_DISMISSED,
+        epoch=loss.number,
+        people=list(agreed),
+        solo=solo,
+        reason=reason,
+        seen=loss.seen,
+    )
+    add_dismissal(tx, Dismissal(loss.number, index, loss.seen))
+    return index
+
+
+def _open(tx: Tx, gap: Gap, agreed: Sequence[str], *, solo: bool, reason: str) -> tuple[Opened, int]:
     index = tx.append(
         Kind.LEDGER_EPOCH_OPENED,
         epoch=gap.number,
@@ -282,18 +359,12 @@ def _open(
         solo=solo,
         reason=reason,
     )
-    if index != gap.kept:
-        raise Changed(f"The database has {index} entries, and {gap.kept} were to be kept.")
     add_epoch(tx, Epoch(gap.number, gap.origin, gap.kept, tx.now))
     doubted = _doubt(tx, gap.number)
     for columns in tx.all(_PERMITS):
         with skipping_tampered(columns[1]):
             close_permit(tx, load_permit(tx, PermitRow(*columns).id), "lapsed")
-    tx.write(_DROP_VOTES)
-    tx.write(_GO_ON, number_=gap.number)
-    for each in owed:
-        each(tx)
-    return Opened(gap.number, doubted)
+    return Opened(gap.number, doubted), index
 
 
 def _doubt(tx: Tx, number: int) -> dict[str, int]:
@@ -305,7 +376,7 @@ def _doubt(tx: Tx, number: int) -> dict[str, int]:
     for columns in tx.all(_DOUBTED):
         found = ActionRow(*columns)
         with skipping_tampered(found.id):
-            row = check_seal(tx, found)
+            row = check_epoch(tx, check_seal(tx, found))
             if row.status not in (ActionState.ALLOWED, ActionState.EXECUTING):
                 try:
                     close_approval(tx, row, ActionState.IN_DOUBT.value)

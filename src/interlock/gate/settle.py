@@ -10,9 +10,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
 from dataclasses import dataclass
 
 from sqlalchemy import bindparam, or_, select, text
@@ -20,6 +17,7 @@ from sqlalchemy import bindparam, or_, select, text
 from interlock.gate import stops
 from interlock.gate.claim import LEASE_US, SENDING_SEC, Claim
 from interlock.gate.ending import skipping_tampered
+from interlock.gate.kept import keep, kept
 from interlock.gate.package import subject_of
 from interlock.gate.records import ActionRow, load_action, move, save
 from interlock.identity import Caller, Role
@@ -101,7 +99,16 @@ def settle(tx: Tx, claim: Claim, report: Report) -> Settled:
     row = load_action(tx, claim.action_id, claim.revision)
     if (row.holder, row.epoch) != (claim.holder, claim.epoch):
         raise StaleClaim(f"Epoch {claim.epoch} of {row.id} was taken over; its report is not used.")
-    about = subject_of(claim.binding)
+    return reported(tx, row, report, subject_of(claim.binding))
+
+
+def reported(tx: Tx, row: ActionRow, report: Report, about: str | None = None) -> Settled:
+    """Record what the holder of an action says about its latest claim.
+
+    Args:
+        about: the name of its subject. None takes it from what was sealed about the action; a subject that
+            was erased, or content that was changed from outside, does not cost the report.
+    """
     if row.status is ActionState.EXECUTING:
         return Settled(_write(tx, row, report, _kind(report.state), about))
     late = row.status is ActionState.IN_DOUBT and report.state is not ActionState.IN_DOUBT
@@ -134,10 +141,9 @@ def _kind(state: ActionState) -> Kind:
     return Kind.ACTION_IN_DOUBT if state is ActionState.IN_DOUBT else Kind.ACTION_SETTLED
 
 
-def _write(tx: Tx, row: ActionRow, report: Report, kind: Kind, about: str) -> ActionRow:
-    content = _content(report)
-    salt = os.urandom(32)
-    settled = move(tx, row, report.state, output=tx.seal(salt + content, about))
+def _write(tx: Tx, row: ActionRow, report: Report, kind: Kind, about: str | None) -> ActionRow:
+    said = keep(tx, _content(report), row, about)
+    settled = move(tx, row, report.state, output=said.number, output_hash=said.commitment)
     if report.breach is not None:
         tx.append(
             Kind.CONSTRAINT_BREACHED,
@@ -153,15 +159,10 @@ def _write(tx: Tx, row: ActionRow, report: Report, kind: Kind, about: str) -> Ac
         epoch=row.epoch,
         outcome=report.state.value,
         action_hash=row.action_hash,
-        output=commitment(salt, content),
+        output=said.commitment,
         applied=True,
     )
     return settled
-
-
-def commitment(salt: bytes, content: bytes) -> str:
-    """The salted hash under which an output appears in the ledger."""
-    return hashlib.sha256(b"interlock/output/v1\0" + salt + content).hexdigest()
 
 
 def reconcile(tx: Tx, action_id: str, caller: Caller, outcome: ActionState, note: str) -> ActionRow:
@@ -179,8 +180,8 @@ def reconcile(tx: Tx, action_id: str, caller: Caller, outcome: ActionState, note
     row = load_action(tx, action_id)
     if row.status is not ActionState.IN_DOUBT:
         raise Conflict(f"{row.id} is {row.state}; only what is in doubt is reconciled.")
-    salt, content = os.urandom(32), canonical({"note": visible(note), "result": None, "person": person})
-    settled = move(tx, row, outcome, output=tx.seal_beside(salt + content, row.payload))
+    said = keep(tx, canonical({"note": visible(note), "result": None, "person": person}), row)
+    settled = move(tx, row, outcome, output=said.number, output_hash=said.commitment)
     tx.append(
         Kind.ACTION_RECONCILED,
         action=row.id,
@@ -189,7 +190,7 @@ def reconcile(tx: Tx, action_id: str, caller: Caller, outcome: ActionState, note
         outcome=outcome.value,
         person=person,
         key=caller.key_id,
-        note=commitment(salt, content),
+        note=said.commitment,
     )
     return settled
 
@@ -220,5 +221,5 @@ def output(tx: Tx, row: ActionRow) -> tuple[str, Json] | None:
     """Note and result of the latest report, or None before there is one. Raises `Tampered`, `Erased`."""
     if row.output is None:
         return None
-    value = json.loads(tx.unseal(row.output)[32:])
+    value = kept(tx, row.output, row.output_hash)
     return value["note"], value["result"]

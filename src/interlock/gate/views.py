@@ -10,7 +10,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import re
 from collections.abc import Callable, Mapping
 
@@ -20,6 +19,7 @@ from interlock.gate import settle, stops
 from interlock.gate.claim import shown
 from interlock.gate.decide import check_duties
 from interlock.gate.ending import timed
+from interlock.gate.kept import kept
 from interlock.gate.package import Package, Sealed
 from interlock.gate.records import (
     ActionRow,
@@ -460,7 +460,7 @@ def _answer(tx: Tx, approval: ApprovalRow) -> DecisionRow | None:
 
 def _note(tx: Tx, answer: DecisionRow) -> str | None:
     try:
-        return None if answer.note is None else json.loads(tx.unseal(answer.note))["note"]
+        return None if answer.note is None else kept(tx, answer.note, answer.note_hash)["note"]
     except Erased:
         return ERASED
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import os
 import socket
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from interlock.home.connections import Connections
 from interlock.home.database import open_database
 from interlock.home.erased import ErasedKeys
 from interlock.home.keystore import Keystore
+from interlock.home.ledger_time import ahead
 from interlock.home.permit_keys import PermitKeyFiles
 from interlock.home.publisher import Publisher
 from interlock.home.recovery import Recovery
@@ -30,6 +32,7 @@ from interlock.model.ids import new_id
 from interlock.policy import Policy
 
 NAME = ".interlock"
+_log = logging.getLogger(__name__)
 
 
 class Home:
@@ -116,7 +119,7 @@ class Home:
             except BaseException:
                 store.close()
                 raise
-            journal = Journal(store, keystore.vault, clock=clock, subjects=keys)
+            journal = Journal(store, keystore.vault, clock=clock, subjects=keys, ahead=ahead(path / "ledger"))
         home = cls(path, keystore, journal)
         try:
             required = home.recovery.compare()
@@ -139,6 +142,7 @@ class Home:
         if self.journal.closed:
             return
         self.leases.close()
+        self._clean_up()
         try:
             if self.recovery.required is None:
                 self.publisher.publish()
@@ -153,6 +157,12 @@ class Home:
         """What this process carries out actions with; for one event loop."""
         credentials = Credentials(self.connections)
         return Connectors(credentials, self.connections.server, credentials.refused)
+
+    def _clean_up(self) -> None:
+        try:
+            self.eraser.scrub()
+        except HomeUnusable as error:
+            _log.error("an erased key stays in the database's files for now: %s", error)
 
     # --- where the server of this home is -----------------------------------------------------------------
 

@@ -28,6 +28,7 @@ from interlock.home.keystore import Keystore
 from interlock.home.publishing import (
     ADVICE,
     Chain,
+    KeyMissing,
     NoTiles,
     Rounds,
     begun_at,
@@ -106,6 +107,11 @@ class Publisher:
         tree = self._rounds.signed().tree
         return tree.size, tree.root()
 
+    def noted(self) -> Frontier:
+        """What was there when another host was to sign it; empty where this host signed or followed it."""
+        noted = self._rounds.noted()
+        return noted if noted.size > self.signed()[0] else Frontier.EMPTY
+
     def root_at(self, size: int) -> bytes:
         """The root of the tree at an earlier size, from its tiles. Raises `InvalidInput` for a later one."""
         signed = self._rounds.signed().size
@@ -127,6 +133,17 @@ class Publisher:
         number, last = chain.current.epoch + 1, chain.cut(kept).current
         origin = f"{self.log}/{number}"
         return NextEpoch(number, origin, renamed(last.vkey, origin), last.name)
+
+    def check_key(self, kept: int) -> None:
+        """Raises `KeyMissing` where a new epoch after the first `kept` entries could not be signed."""
+        chain = self.chain.cut(kept)
+        try:
+            self._rounds.handovers.signer(chain)
+        except KeyMissing as error:
+            raise KeyMissing(
+                f"A new epoch after {kept} entries is signed with the key of then, {chain.current.vkey}.",
+                fix="Put its file back into the folder keystore, or restore a newer database.",
+            ) from error
 
     def handover(self, number: int) -> str | None:
         """The note that carries the log over to key `number` + 1 of the chain; None where it is not here."""

@@ -8,60 +8,46 @@
 3. It ends where a later epoch stands in the database (`gate/recovery.py`): the publisher follows it and hands
    the log over, then the file is moved to ``ledger/recovered/``. Or where the newest database was put back:
    one that has everything that is known to have been there. A home that was only told to stop cannot know.
+   Or where people dismissed it as a false alarm: the database has all that this home has signed and noted,
+   and only somebody else says that something is missing. What witnesses say at a size that was dismissed
+   stops nothing any more.
 4. ``ledger/database.json`` names the database server's identity and timeline. One that changed is believed
    only where what is kept outside shows that nothing is missing.
-5. A database with other entries than those that were signed is no older state. No epoch is opened on it.
+5. A database with other entries than those that were signed is no older state. Every entry that is there is
+   compared, and the database's own tree with the one that was signed. No epoch is opened where that differs,
+   where it cannot be told, or where the key that would sign is not here.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
-from operator import eq
 from pathlib import Path
-from typing import Any
 
 from interlock.gate import recovery as gate
-from interlock.gate.recovery import Agreement, Gap, Opened, Outlook, Owed
+from interlock.gate.recovery import Agreement, FalseAlarm, Gap, Loss, Opened, Outlook, Owed
 from interlock.home.files import write_whole
 from interlock.home.publisher import Publisher
-from interlock.home.publishing import NoTiles
+from interlock.home.recovery_compared import same
+from interlock.home.recovery_record import Record, Records
 from interlock.identity import Caller
 from interlock.identity.keyring import record_stopped
 from interlock.journal import Journal
-from interlock.journal.epochs import Epoch, newest, opened_after
-from interlock.journal.halt import Outlived, Stopped
-from interlock.ledger import Frontier, leaf_hash
+from interlock.journal.dismissals import NEVER, dismissals, last_dismissed
+from interlock.journal.epochs import newest, opened_after
+from interlock.journal.halt import Outlived, Stopped, Told
+from interlock.journal.tables import SPAN
+from interlock.ledger import Frontier
 from interlock.model.errors import Conflict, HomeUnusable, RecoveryRequired
 
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
-    """What ``recovery.json`` says.
-
-    Attributes:
-        why: a sentence. found_at: microseconds UTC.
-        epoch: the newest epoch known when it was found; a later one ends it.
-        seen: how many entries somebody is known to have had.
-        told: this home was only told, by the database, and knows of nothing that is missing.
-        signed, kept: entries and root (hexadecimal) of what was signed, and of what the database had then.
-    """
-
-    why: str
-    found_at: int
-    epoch: int
-    seen: int
-    told: bool
-    signed: tuple[int, str]
-    kept: tuple[int, str]
+class Contradicted(Told):
+    """A witness says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +58,9 @@ class Situation:
         found_at, last_at: when it was found, and the time of the newest entry there; microseconds UTC.
         digest: of the gap, which people agree to.
         same: whether the entries that are there are the ones that were signed; None where nothing tells.
+        dismissal: digest of the false alarm that people may dismiss instead; None where they may not.
+        against: why they may not; or empty.
+        old_key: the new epoch would be signed with a key that was replaced in the part that is lost.
     """
 
     why: str
@@ -81,6 +70,9 @@ class Situation:
     digest: str
     same: bool | None
     outlook: Outlook
+    dismissal: str | None
+    against: str
+    old_key: bool
 
 
 class Recovery:
@@ -98,7 +90,7 @@ class Recovery:
         self._journal = journal
         self._publisher = publisher
         self._folder = folder
-        self._file = folder / "recovery.json"
+        self._records = Records(folder)
         self._required: RecoveryRequired | None = None
         self._compared: tuple[bytes, bool | None] | None = None
         """The root of the entries that were last compared with what was signed, and the answer."""
@@ -120,7 +112,7 @@ class Recovery:
             HomeUnusable: what is kept outside the database does not read, or the database cannot be asked.
         """
         self._publisher.signed()
-        record = self._read()
+        record = self._records.read()
         try:
             self._continues(record)
         except RecoveryRequired as why:
@@ -135,10 +127,10 @@ class Recovery:
         size = self._journal.head()[0]
         if self._journal.stopped():
             raise Stopped("The database says that its ledger is being recovered.")
-        if record is not None and self._opened_after(record.epoch) is None:
+        if record is not None and not self._over(record):
             restored = not record.told and size >= record.seen
             if not restored:
-                raise RecoveryRequired(record.why)
+                raise self._refusal(record)
         self._same_database()
         self._publisher.check()
         self._publisher.publish()
@@ -181,15 +173,26 @@ class Recovery:
         record = self._note(why, seen)
         self._required = self._refusal(record)
         try:
-            self._journal.halt(self._required, epoch=record.epoch)
+            seen = max(self._publisher.signed()[0], self._publisher.marked())
+            self._journal.halt(self._required, epoch=record.epoch, seen=seen)
         except HomeUnusable as error:
             _log.error("the other hosts could not be stopped: %s", error)
         _log.critical("nothing is written any more: %s", self._required)
 
     def contradicted(self, sentence: str, size: int) -> None:
-        """A witness has cosigned `size` entries, and not of this history: this whole machine was put back."""
-        if self._required is None:
-            self.begin(RecoveryRequired(sentence), seen=size)
+        """A witness has cosigned `size` entries, and not of this history: this whole machine was put back.
+        Unless people said before that this is a false alarm."""
+        if isinstance(self._required, Outlived):
+            return
+        size = min(size, SPAN)  # more entries than any log has
+        if size not in self._dismissed():
+            self.begin(Contradicted(sentence), seen=size)
+
+    def _dismissed(self) -> set[int]:
+        """The numbers of entries that people dismissed in the epoch in force."""
+        epoch = self._journal.look(newest)
+        found = {each.seen for each in self._journal.look(dismissals) if each.epoch == epoch}
+        return found | self._records.dismissed(epoch)
 
     def _noticed(self, why: RecoveryRequired) -> None:
         """The journal found it, or was told; it stopped everybody already."""
@@ -211,14 +214,14 @@ class Recovery:
             if self._required is None:
                 self.begin(Stopped("The database says that its ledger is being recovered."))
             return True
-        if self._required is None and not self._file.exists():
+        if self._required is None and not self._records:
             self._same_database()
             return False
-        record = self._read()
-        if record is None or self._opened_after(record.epoch) is not None:
+        record = self._records.read()
+        if record is None or self._over(record):
             self._follow(record)
             return False
-        self.begin(RecoveryRequired(record.why))  # somebody put the flag back
+        self.begin(self._refusal(record))  # somebody put the flag back
         return True
 
     # --- ending -------------------------------------------------------------------------------------------
@@ -228,8 +231,12 @@ class Recovery:
         record = self._standing()
         gap = self._gap(record)
         if self._compared is None or self._compared[0] != gap.root:
-            self._compared = gap.root, self._same(gap.kept)  # it reads the whole log: once for many who look
+            self._compared = gap.root, self._same(gap)  # it reads the whole log: once for many who look
         digest = gap.digest(self._journal.namespace)
+        alarm = self._false_alarm(gap)
+        against = self._against(record, alarm, self._compared[1])
+        dismissal = None if against else alarm.digest(self._journal.namespace)
+        chain = self._publisher.chain
         return Situation(
             record.why,
             record.found_at,
@@ -237,39 +244,53 @@ class Recovery:
             gap,
             digest,
             self._compared[1],
-            self._journal.look(partial(gate.outlook, digest=digest)),
+            self._journal.look(partial(gate.outlook, digest=digest, dismissal=dismissal or "")),
+            dismissal,
+            against,
+            chain.cut(gap.kept).current.key != chain.current.key,
         )
 
-    def agree(self, caller: Caller, expected: str, reason: str) -> Agreement:
-        """A person agrees to what is lost; the last one who has to opens the epoch.
+    def agree(self, caller: Caller, expected: str, reason: str, *, dismiss: bool = False) -> Agreement:
+        """A person agrees to go on; the last one who has to opens the epoch, or dismisses the recovery.
 
         Raises:
-            Conflict: nothing is being recovered. RecoveryRequired: no epoch can be opened on this database.
-            Forbidden, Changed, InvalidInput: as `gate.recovery.agree`.
+            Conflict: nothing is being recovered, or it is no false alarm. RecoveryRequired: no epoch can be
+                opened on this database. Forbidden, Changed, InvalidInput: as `gate.recovery.agree`.
         """
-        record, gap = self._openable()
+        record, loss = self._dismissible() if dismiss else self._openable()
         agreement = self._journal.recover(
-            partial(gate.agree, caller=caller, gap=gap, expected=expected, reason=reason, owed=self._owed())
+            partial(gate.agree, caller=caller, loss=loss, expected=expected, reason=reason, owed=self._owed())
         )
-        if agreement.opened is not None:
+        if agreement.opened is not None or agreement.dismissed:
             self._follow(record)
         return agreement
 
     def open_alone(self, expected: str, reason: str) -> Opened:
         """Open the epoch where nobody is enrolled; raises as `agree`."""
         record, gap = self._openable()
-        opened = self._journal.recover(
-            partial(gate.open_alone, gap=gap, expected=expected, reason=reason, owed=self._owed())
-        )
+        opened = self._end_alone(gap, expected, reason)
+        assert opened is not None
         self._follow(record)
         return opened
 
+    def dismiss_alone(self, expected: str, reason: str) -> None:
+        """Dismiss the recovery where nobody is enrolled; raises as `agree`."""
+        record, alarm = self._dismissible()
+        self._end_alone(alarm, expected, reason)
+        self._follow(record)
+
+    def _end_alone(self, loss: Loss, expected: str, reason: str) -> Opened | None:
+        return self._journal.recover(
+            partial(gate.end_alone, loss=loss, expected=expected, reason=reason, owed=self._owed())
+        )
+
     def _owed(self) -> tuple[Owed, ...]:
         """What was done while the ledger was stopped, to be recorded now."""
-        return (partial(record_stopped, since=self._journal.head()[2]), *self.owed)
+        times = self._journal.times()
+        return (partial(record_stopped, since=times.newest or times.last), *self.owed)
 
     def _standing(self) -> Record:
-        record = self._read()
+        record = self._records.read()
         if record is None or self._required is None:
             raise Conflict("The ledger is not being recovered.")
         return record
@@ -277,7 +298,8 @@ class Recovery:
     def _openable(self) -> tuple[Record, Gap]:
         record = self._standing()
         gap = self._gap(record)
-        same = self._same(gap.kept)
+        self._publisher.check_key(gap.kept)
+        same = self._same(gap)
         if same is None:
             raise RecoveryRequired(
                 "Nothing here tells whether the database holds the entries that were signed.",
@@ -289,6 +311,36 @@ class Recovery:
                 fix="Restore an unaltered backup. See: interlock ledger recover",
             )
         return record, gap
+
+    def _dismissible(self) -> tuple[Record, FalseAlarm]:
+        record = self._standing()
+        gap = self._gap(record)
+        alarm = self._false_alarm(gap)
+        against = self._against(record, alarm, self._same(gap))
+        if against:
+            raise Conflict(f"This is no false alarm: {against}", fix="Look: interlock ledger recover")
+        return record, alarm
+
+    def _against(self, record: Record, alarm: FalseAlarm, same: bool | None) -> str:
+        """Why this is not to be dismissed; empty where only somebody else says that something is missing."""
+        known = max(self._publisher.marked(), 0 if alarm.signed is None else alarm.signed[0])
+        if record.own:
+            return "this home itself knows of entries that the database has not."
+        if alarm.signed is None:
+            return "nothing was signed here that would tell what the database should have."
+        if alarm.kept < known:
+            return f"the database ends at entry {alarm.kept}; it once had {known}."
+        if not same:
+            return "nothing here shows that the database holds the entries that were signed."
+        try:
+            self._journal.look(partial(gate.check_alarm, loss=alarm))
+        except Conflict as error:
+            return error.detail
+        return ""
+
+    def _false_alarm(self, gap: Gap) -> FalseAlarm:
+        number = self._journal.look(newest)
+        return FalseAlarm(number, self._publisher.origin, gap.kept, gap.root, gap.signed, gap.seen)
 
     def _gap(self, record: Record) -> Gap:
         size, tree, _ = self._journal.head()
@@ -310,25 +362,15 @@ class Recovery:
             record.seen,
         )
 
-    def _same(self, kept: int) -> bool | None:
-        """Whether the database's first entries are those that were signed, as far as can be told (rule 5)."""
-        size, root = self._publisher.signed()
-        first = min(self._publisher.first, kept)
-        try:
-            if kept >= size:
-                return Frontier.EMPTY.appended(self._publisher.leaves(0, size)).root() == root
-            tiles = self._publisher.tiles
-            tree = tiles.tree(kept)
-            if tree.appended(tiles.leaves(kept, size)).root() != root:
-                return None  # these tiles are not what was signed
-            theirs = map(leaf_hash, self._journal.entries(first, kept))
-            return all(map(eq, tiles.leaves(first, kept), theirs))
-        except NoTiles:
-            return None
+    def _same(self, gap: Gap) -> bool | None:
+        """Whether the entries that are there are those that were signed (rule 5)."""
+        return same(self._journal, self._publisher, gap.kept, gap.root)
 
     def _follow(self, record: Record | None) -> None:
-        """Sign on in the new epoch, and put the record away."""
-        self._journal.commit(lambda _tx: None)  # it may write again: the epoch stands
+        """Sign on, and put the record away."""
+        if record is not None and not self._opened(record):
+            self._publisher.check()  # it was dismissed: as ever, nothing may be missing
+        self._journal.commit(lambda _tx: None)  # it may write again
         self._publisher.publish()
         self._same_database()
         if record is not None:
@@ -338,8 +380,15 @@ class Recovery:
         for each in self.afterwards:
             each()
 
-    def _opened_after(self, number: int) -> Epoch | None:
-        return self._journal.look(partial(opened_after, number=number))
+    def _over(self, record: Record) -> bool:
+        """Whether people ended it, in a way that counts for this home (rule 3)."""
+        return self._opened(record) or self._was_dismissed(record)
+
+    def _opened(self, record: Record) -> bool:
+        return self._journal.look(partial(opened_after, number=record.epoch)) is not None
+
+    def _was_dismissed(self, record: Record) -> bool:
+        return not record.own and self._journal.look(last_dismissed) > record.dismissed
 
     # --- files --------------------------------------------------------------------------------------------
 
@@ -348,7 +397,8 @@ class Recovery:
             "Put the newest database back, or open a new epoch of the ledger; see: "
             f"interlock ledger recover --home {self._folder.parent}"
         )
-        return RecoveryRequired(record.why, fix=fix, extra={"kept": record.kept[0], "seen": record.seen})
+        kind = RecoveryRequired if record.own else Stopped if record.told else Contradicted
+        return kind(record.why, fix=fix, extra={"kept": record.kept[0], "seen": record.seen})
 
     def _note(self, why: RecoveryRequired, seen: int) -> Record:
         """Write the record, or add to the one that is there."""
@@ -357,55 +407,25 @@ class Recovery:
             size, tree, _ = self._journal.head()
         except HomeUnusable:
             size, tree = 0, Frontier.EMPTY  # it is away; what is known has to be kept all the same
+        try:
+            dismissed = self._journal.look(last_dismissed)
+        except HomeUnusable:
+            dismissed = NEVER
         found = Record(
             why.detail,
             self._journal.clock.now(),
             self._publisher.chain.current.epoch,
             max(seen, signed, self._publisher.marked()),
             isinstance(why, Stopped),
+            not isinstance(why, Told),
             (signed, root.hex()),
             (size, tree.root().hex()),
+            dismissed,
+            (seen,) if isinstance(why, Contradicted) and seen else (),
         )
-        with self._alone():
-            record = self._read()
-            if record is not None:
-                found = replace(
-                    record,
-                    epoch=max(record.epoch, found.epoch),
-                    seen=max(record.seen, found.seen),
-                    told=record.told and found.told,
-                )
-            if found != record:
-                write_whole(self._file, json.dumps(asdict(found)).encode())
-            return found
-
-    def _read(self) -> Record | None:
-        try:
-            said: dict[str, Any] = json.loads(self._file.read_bytes())
-            said["signed"], said["kept"] = tuple(said["signed"]), tuple(said["kept"])
-            return Record(**said)
-        except FileNotFoundError:
-            return None
-        except (ValueError, KeyError, TypeError) as error:
-            raise HomeUnusable(
-                f"{self._file} does not read: {error}.", fix="Restore it from its backup."
-            ) from error
+        return self._records.note(found)
 
     def _end(self, record: Record) -> None:
-        """Put the record away; another process of this home may have been faster."""
-        aside = self._folder / "recovered"
-        aside.mkdir(mode=0o700, exist_ok=True)
-        with self._alone():
-            if self._read() != record:
-                return
-            number = sum(1 for _ in aside.iterdir()) + 1
-            self._file.rename(aside / f"{number:03}.json")
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        handle = os.open(self._folder / "recovering", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(handle)
+        """Put the record away, with the dismissal that ended it, if one did."""
+        dismissed = not self._opened(record) and self._was_dismissed(record)
+        self._records.end(record, self._journal.look(last_dismissed) if dismissed else None)

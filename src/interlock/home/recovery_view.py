@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 View = dict[str, Any]
 _SAME = {True: "same", False: "different", None: "unknown"}
+_UNSIGNED = "unsigned"
 
 
 def described(home: Home) -> View:
@@ -26,6 +27,7 @@ def described(home: Home) -> View:
         return {"required": False}
     now = home.recovery.situation()
     gap, outlook = now.gap, now.outlook
+    keys, spoilt = home.keyring.sound()
     return {
         "required": True,
         "why": now.why,
@@ -36,12 +38,18 @@ def described(home: Home) -> View:
         "seen": gap.seen,
         "missing": max(0, gap.seen - gap.kept),
         "signed": gap.head(),
-        "entries": _SAME[now.same],
+        "entries": _UNSIGNED if now.same and gap.signed is None else _SAME[now.same],
         "epoch": {
             "number": gap.number,
             "origin": gap.origin,
             "vkey": gap.vkey,
             "previous": gap.previous,
+            "old_key": now.old_key,
+        },
+        "dismissal": {
+            "gap": now.dismissal,
+            "against": now.against or None,
+            "agreed": _named(outlook.dismissing),
         },
         "in_doubt": {
             "count": sum(outlook.counts.values()),
@@ -77,9 +85,10 @@ def described(home: Home) -> View:
                     "person": key.person,
                     "added_at": iso(key.added_at),
                 }
-                for key in home.keyring.all()
+                for key in keys
                 if key.revoked_at is None
             ],
+            "spoilt_keys": spoilt,
         },
     }
 
@@ -90,6 +99,7 @@ def agreed(agreement: Agreement) -> View:
         "agreed": _named(agreement.agreed),
         "needed": agreement.needed,
         "opened": None if agreement.opened is None else opened(agreement.opened),
+        "dismissed": agreement.dismissed,
     }
 
 

@@ -11,6 +11,9 @@
    published checkpoint. It saves reading the log again for every proof, and may be lost: a witness tells its
    size, and the frontier is then computed from the entries.
 5. Only a line in a witness's name that verifies is published.
+6. A witness that contradicts this home signs nothing when it does: anybody in its place can say the same. So
+   it is said in the log and stands in `standing`, and stops the home only where the policy gives it that
+   weight: where without the witnesses that contradict it the quorum cannot be reached.
 
 Source: c2sp.org/tlog-witness, c2sp.org/tlog-policy.
 """
@@ -34,6 +37,7 @@ from typing import Any
 import httpx
 
 from interlock.home.files import write_whole
+from interlock.journal.tables import SPAN
 from interlock.ledger import Frontier, TrustPolicy, consistency_path, consistency_text, subtrees
 from interlock.ledger.trust import MAX_POLICY, Listed
 from interlock.model.errors import HomeUnusable
@@ -49,11 +53,13 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Cosigned:
-    """What one witness said to the newest checkpoint: when it cosigned, in seconds since 1970, or why not."""
+    """What one witness said to the newest checkpoint: when it cosigned, in seconds since 1970, or why not.
+    `contradicts`: it says that it has seen another history."""
 
     name: str
     at: int | None
     error: str
+    contradicts: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +82,11 @@ class Standing:
     quorum_size: int | None = None
     problem: str = ""
 
+    @property
+    def contradicted(self) -> bool:
+        """Some witness says that it has seen another history than this home's."""
+        return any(each.contradicts for each in self.witnesses)
+
 
 @dataclass(slots=True)
 class _State:
@@ -87,6 +98,8 @@ class _State:
     seen: dict[str, Frontier] = field(default_factory=dict)
     lines: dict[str, tuple[str, int]] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
+    contradictions: dict[str, int] = field(default_factory=dict)
+    """By witness, how many entries it says that it has cosigned."""
     quorum_size: int | None = None
 
     @classmethod
@@ -99,6 +112,7 @@ class _State:
             {key: _tree(tree) for key, tree in held["seen"].items()},
             {key: (line, at) for key, (line, at) in held["lines"].items()},
             held["errors"],
+            held["contradictions"],
             held["quorum_size"],
         )
 
@@ -110,6 +124,7 @@ class _State:
             "seen": {key: _plain(tree) for key, tree in self.seen.items()},
             "lines": self.lines,
             "errors": self.errors,
+            "contradictions": self.contradictions,
             "quorum_size": self.quorum_size,
         }
         return json.dumps(document).encode()
@@ -166,6 +181,7 @@ class Witnesses:
                 each.name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace"),
                 state.lines[_id(each)][1] if _id(each) in state.lines else None,
                 state.errors.get(_id(each), ""),
+                _id(each) in state.contradictions,
             )
             for each in policy.witnesses
         )
@@ -194,7 +210,7 @@ class Witnesses:
                 raise HomeUnusable(f"The policy of witnesses lists logs, and not this one, {origin}.")
             if state.text != text:
                 if state.text.split("\n", 1)[0] != origin:
-                    state.seen = {}  # a new epoch of the ledger is another log to them
+                    state.seen, state.contradictions = {}, {}  # a new epoch is another log to them
                 tree = self._grown(state.tree, text)
                 state.text, state.tree, state.lines = text, tree, {}
             self._round(policy, state, note, patient=patient)
@@ -208,6 +224,7 @@ class Witnesses:
             asyncio.run(self._ask_all(asked, policy, state, note))
         if asked or not state.note.startswith(note):
             self._keep(policy, state, note)
+        self._weigh(policy, state)
         reached = policy.reached(_names(policy, state))
         if reached != self._reached:
             self._reached = reached
@@ -224,6 +241,16 @@ class Witnesses:
                     "the checkpoint of %d entries is without its quorum of witnesses: %s", size, told
                 )
 
+    def _weigh(self, policy: TrustPolicy, state: _State) -> None:
+        """Tell of contradictions that the policy gives the weight to stop this home (rule 6)."""
+        found = [each for each in policy.witnesses if _id(each) in state.contradictions]
+        others = {each.name for each in policy.witnesses} - {each.name for each in found}
+        if found and not policy.reached(others):
+            for each in found:
+                told = each.name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+                sentence = f"The witness {told} says: {state.errors.get(_id(each), 'another history')}."
+                self._contradicted(sentence, state.contradictions[_id(each)])
+
     def _to_ask(self, each: Listed, state: _State, *, patient: bool) -> bool:
         if each.key is None or each.url is None or _id(each) in state.lines:
             return False
@@ -231,20 +258,20 @@ class Witnesses:
 
     async def _ask_all(self, asked: list[Listed], policy: TrustPolicy, state: _State, note: str) -> None:
         async def ask(each: Listed) -> None:
+            before = state.contradictions.pop(_id(each), 0)
             try:
                 async with asyncio.timeout(ROUND_SEC):
                     state.lines[_id(each)] = await self._ask(each, state, note)
             except TimeoutError:
-                self._failed(each, state, f"no answer within {ROUND_SEC:g} s")
+                self._failed(each, state, f"no answer within {ROUND_SEC:g} s", before)
                 return
             except _Contradicted as error:
                 _log.error("the witness %a says: %s", each.name, error)
                 self._failed(each, state, str(error))
-                told = each.name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-                await asyncio.to_thread(self._contradicted, f"The witness {told} says: {error}.", error.size)
+                state.contradictions[_id(each)] = error.size
                 return
             except _Unanswered as error:
-                self._failed(each, state, str(error))
+                self._failed(each, state, str(error), before)
                 return
             state.seen[_id(each)] = state.tree
             state.errors.pop(_id(each), None)
@@ -255,7 +282,14 @@ class Witnesses:
         # Not a task group: what goes wrong on this side is raised as it is.
         await asyncio.gather(*map(ask, asked))
 
-    def _failed(self, each: Listed, state: _State, sentence: str) -> None:
+    def _failed(self, each: Listed, state: _State, sentence: str, contradicted: int = 0) -> None:
+        """Note why there is no cosignature.
+
+        Args:
+            contradicted: what it said before; it stands where this home still has fewer entries.
+        """
+        if contradicted > state.tree.size:
+            state.contradictions[_id(each)] = contradicted
         count = self._failures.get(_id(each), (0, 0.0))[0]
         pause = BACKOFF_SEC[min(count, len(BACKOFF_SEC) - 1)]
         self._failures[_id(each)] = count + 1, time.monotonic() + pause
@@ -290,7 +324,11 @@ class Witnesses:
             told = _SIZE.fullmatch(answer) if status == 409 else None
             if told is None:
                 raise _Unanswered(f"it refused with status {status}")
+            if int(told[1]) > SPAN:
+                raise _Unanswered(f"it names {told[1]} entries, which no log has")
             if int(told[1]) == old.size:
+                if not old.size:
+                    raise _Unanswered("it has cosigned another log of 0 entries, which is none")
                 raise _Contradicted(
                     f"it has cosigned another log of {old.size} entries under this name", old.size
                 )

@@ -10,6 +10,9 @@
    code 0. What it wraps it must bind to `aad` (an encryption context). Exit code 3 says that these bytes were
    not wrapped with this `aad`. Any other end, no answer within `TIMEOUT_SEC` included, means that there is no
    answer now: nothing is sealed or opened, and for `PAUSE_SEC` it is not asked again.
+4. The command gets keys in the clear, so nobody else may change what it is. Before each call everything on
+   the way to it is looked at, symbolic links included: each belongs to this process's user or to root, and
+   nobody else can write to it, but into a folder whose sticky bit keeps them from what is not theirs.
 """
 
 from __future__ import annotations
@@ -20,10 +23,11 @@ import json
 import logging
 import os
 import signal
+import stat
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +39,7 @@ VARIABLE = "INTERLOCK_KEY_WRAP"
 TIMEOUT_SEC = 5.0
 PAUSE_SEC = 1.0
 REFUSED = 3
+MAX_LINKS = 40
 MAX_ANSWER = 4_096
 _log = logging.getLogger(__name__)
 
@@ -67,6 +72,7 @@ class CommandWrap:
         with self._lock:
             if time.monotonic() < self._pause_until:
                 raise KeysUnavailable(f"{self.name.capitalize()} failed a moment ago.")
+        _check(self._path)
         question = {"v": 1, "operation": operation, given: _encoded(content), "aad": _encoded(aad)}
         try:
             code, answer = self._run(json.dumps(question).encode())
@@ -106,8 +112,45 @@ class CommandWrap:
 def _check(path: Path) -> None:
     if not path.is_absolute() or not path.is_file() or not os.access(path, os.X_OK):
         raise HomeUnusable(f"{VARIABLE} names {path}, which is no command.", fix="Give its absolute path.")
-    if path.stat().st_mode & 0o022:
-        raise HomeUnusable(f"{path} can be changed by others.", fix=f"Run: chmod go-w {path}")
+    for place, found in _way(path):
+        if found.st_uid not in (0, os.geteuid()):
+            raise HomeUnusable(
+                f"{place}, on the way to {path}, belongs to another user.",
+                fix=f"Keep the command where only root or this user writes; or run: chown root {place}",
+            )
+        link, folder = stat.S_ISLNK(found.st_mode), stat.S_ISDIR(found.st_mode)
+        if not link and found.st_mode & 0o022 and not (folder and found.st_mode & stat.S_ISVTX):
+            raise HomeUnusable(f"{place} can be changed by others.", fix=f"Run: chmod go-w {place}")
+
+
+def _way(path: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    """Everything that decides what an absolute path names: folders, links, what they lead through, the file.
+
+    Raises:
+        HomeUnusable: it leads nowhere.
+    """
+    place, rest, links = Path("/"), list(path.parts[1:]), 0
+    try:
+        yield place, place.lstat()
+        while rest:
+            part = rest.pop(0)
+            if part == "..":
+                place = place.parent  # no link is left in it
+                continue
+            found = (place / part).lstat()
+            yield place / part, found
+            if not stat.S_ISLNK(found.st_mode):
+                place /= part
+                continue
+            links += 1
+            target = (place / part).readlink()
+            if links > MAX_LINKS:
+                raise OSError
+            if target.is_absolute():
+                place = Path("/")
+            rest = [*target.parts[target.is_absolute() :], *rest]
+    except OSError:
+        raise HomeUnusable(f"{VARIABLE} names {path}, which leads nowhere.") from None
 
 
 def _encoded(content: bytes) -> str:

@@ -7,6 +7,7 @@ the rest is 256 random bits.
 from __future__ import annotations
 
 import hmac
+import logging
 import re
 import secrets
 from collections.abc import Iterable
@@ -23,6 +24,7 @@ from interlock.model.errors import Conflict, InvalidInput, NotFound, Tampered, U
 from interlock.model.ids import new_id
 from interlock.model.topics import TopicPattern
 
+_log = logging.getLogger(__name__)
 _TOKEN = re.compile(r"ilk_(agent|adapter|executor|person)_([0-9a-f]{32})\.[A-Za-z0-9_-]{43}", re.ASCII)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@ -]{0,79}", re.ASCII)
 
@@ -124,6 +126,8 @@ class Keyring:
         def make(tx: Tx) -> Key:
             if person.id not in {each.id for each in people(tx)}:
                 raise NotFound(f"Nobody called {person.name!r} is enrolled.")
+            # That is after everything that the ledger has, also where the clock is behind, and not after the
+            # entry that will be owed: so it is found then, and not again at another recovery.
             key = Key(identifier, KeyKind.PERSON, name, (), person.id, tx.now, None, None)
             _write(tx, key, token)
             return key
@@ -154,8 +158,23 @@ class Keyring:
         return self._journal.commit(end)
 
     def all(self) -> list[Key]:
-        """Every key, revoked ones included, oldest first."""
+        """Every key, revoked ones included, oldest first. Raises `Tampered`."""
         return self._journal.look(lambda tx: [_read(tx, row)[0] for row in tx.all(_ALL)])
+
+    def sound(self) -> tuple[list[Key], list[str]]:
+        """Every key as `all`, and the ids of those whose rows were changed from outside: nobody can use
+        those."""
+
+        def look(tx: Tx) -> tuple[list[Key], list[str]]:
+            keys, spoilt = [], []
+            for row in tx.all(_ALL):
+                try:
+                    keys.append(_read(tx, row)[0])
+                except Tampered:
+                    spoilt.append(str(row[1]))
+            return keys, spoilt
+
+        return self._journal.look(look)
 
     def authenticate(self, token: str) -> Caller:
         """The caller behind a token.
@@ -191,13 +210,18 @@ class Keyring:
 
 
 def record_stopped(tx: Tx, since: int) -> None:
-    """Record the keys that were made while the ledger was stopped.
+    """Record the keys that were made while the ledger was stopped. One whose row was changed from outside is
+    passed over: nobody can use it.
 
     Args:
         since: when the ledger's newest entry was written before, in microseconds UTC.
     """
     for row in tx.all(_ALL):
-        key, _ = _read(tx, row)
+        try:
+            key, _ = _read(tx, row)
+        except Tampered as error:
+            _log.error("passed over: %s", error)
+            continue
         if key.added_at > since:
             _record(tx, key, "recovery")
 

@@ -10,7 +10,7 @@
 Imports: `model` and `ledger`. Nothing in this room knows what an action may do next: that is the gate's.
 """
 
-from interlock.journal.clock import Clock, SystemClock
+from interlock.journal.clock import Clock, ClockBehind, SystemClock
 from interlock.journal.database import ConnectionLost, Database, OutcomeUnknown
 from interlock.journal.journal import Journal
 from interlock.journal.prepared import Prepared, Row
@@ -21,6 +21,7 @@ from interlock.journal.waiting import Transition
 
 __all__ = [
     "Clock",
+    "ClockBehind",
     "ConnectionLost",
     "Database",
     "Journal",

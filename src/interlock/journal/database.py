@@ -62,6 +62,7 @@ class Database(Protocol):
         errors: what the driver raises.
         away: those of them that say the server cannot be reached, or is no longer.
         reader: an engine whose connections are used for reading.
+        searchable: whether `holds` can look through its files.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Database(Protocol):
     errors: tuple[type[Exception], ...]
     away: tuple[type[Exception], ...]
     reader: Engine
+    searchable: bool
 
     @property
     def clock(self) -> Clock: ...
@@ -129,12 +131,13 @@ class Database(Protocol):
         """A cursor that only reads, on one state, and that state's time."""
         ...
 
-    def purge(self, table: Table, *, rebuild: bool) -> None:
+    def purge(self, table: Table, *, rebuild: bool, wait: bool = True) -> None:
         """Overwrite what deleted rows of a small table left in the database's files. The caller is inside
         `turn`, and in no transaction.
 
         Args:
             rebuild: write the table anew, for copies that moving rows around left behind.
+            wait: for whoever reads an old state, a few seconds.
         """
         ...
 

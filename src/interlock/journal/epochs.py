@@ -67,8 +67,17 @@ def epochs(tx: Tx) -> list[Epoch]:
 
 def newest(tx: Tx) -> int:
     """The number of the epoch in force. Raises `Tampered`."""
+    return newest_since(tx)[0]
+
+
+def newest_since(tx: Tx) -> tuple[int, int]:
+    """The number of the epoch in force, and when it was opened, in microseconds UTC; 0 for the first.
+
+    Raises:
+        Tampered: a row does not carry this home's mark.
+    """
     found = epochs(tx)
-    return found[-1].number if found else FIRST
+    return (found[-1].number, found[-1].opened_at) if found else (FIRST, 0)
 
 
 def opened_after(tx: Tx, number: int) -> Epoch | None:

@@ -4,8 +4,12 @@
    database was put back, or another one stands in its place. Whoever finds that stops everybody (rule 2), and
    writes nothing itself until it is started anew.
 2. While the head row says `stopped`, or this process was told so, nothing is written but what recovery
-   itself writes. Only a later epoch that stands in the tree ends it: putting the row's flag back does not.
+   itself writes. Only a later epoch that stands in the tree ends it, or rule 4: putting the row's flag back
+   does not.
 3. A later epoch that kept less than this process has seen committed ends it for others, and not for it.
+4. A process that was only told (`Told`) also goes on where people dismissed the recovery since: the newest
+   dismissal that counts (`dismissals.py`) is a later one than it knew when it stopped. A process that misses
+   something itself does not. It leaves an alarm beside the flag.
 """
 
 from __future__ import annotations
@@ -18,7 +22,16 @@ from sqlalchemy import bindparam, update
 
 from interlock.journal import tables
 from interlock.journal.database import Database, Head
-from interlock.journal.epochs import FIRST, Epoch, newest, opened_after
+from interlock.journal.dismissals import (
+    ADD_ALARM,
+    DROP_ALARM,
+    NEVER,
+    Place,
+    alarm,
+    alarm_row,
+    last_dismissed,
+)
+from interlock.journal.epochs import FIRST, Epoch, newest_since, opened_after
 from interlock.journal.prepared import Prepared
 from interlock.journal.tx import Tx
 from interlock.ledger import Frontier
@@ -30,7 +43,11 @@ _STOP = Prepared(update(tables.head).where(tables.head.c.namespace == bindparam(
 _log = logging.getLogger(__name__)
 
 
-class Stopped(RecoveryRequired):
+class Told(RecoveryRequired):
+    """Somebody else says that something is missing. Nothing that this home knows itself is."""
+
+
+class Stopped(Told):
     """The head row says so: another process found out why."""
 
 
@@ -47,6 +64,8 @@ class Halt:
     Attributes:
         why: what this process was told, or found; None while it may write.
         epoch: the newest that this process knew when it opened or was stopped: a later one ends rule 2.
+        begun: when that epoch was opened, in microseconds UTC; 0 for the first.
+        dismissed: the newest dismissal that it knew then: a later one ends rule 2 for whoever was told.
         listeners: called with `why` when this process finds that it may not write.
     """
 
@@ -56,17 +75,23 @@ class Halt:
         self._reading = reading
         self.why: RecoveryRequired | None = None
         self.epoch = FIRST
+        self.begun = 0
+        self.dismissed: Place = NEVER
         self.listeners: list[Callable[[RecoveryRequired], None]] = []
 
-    def begin(self, why: RecoveryRequired, epoch: int) -> None:
-        """Stop every process of the namespace, durably. Where that fails, this one is halted all the same."""
+    def begin(self, why: RecoveryRequired, epoch: int, seen: int) -> None:
+        """Stop every process of the namespace, durably. Where that fails, this one is halted all the same.
+
+        Args:
+            seen: how many entries this home knows to have been there, for the alarm of rule 4.
+        """
         self.why = why
         self.epoch = max(self.epoch, epoch)
         with self._database.turn():
             cursor, head = self._database.begin(self._namespace)
             try:
-                self.epoch = max(self.epoch, newest(self._reading(cursor, head)))
-                self._stop(cursor, head)
+                self._remember(cursor, head)
+                self._stop(cursor, head, seen)
             except BaseException:
                 self._database.rollback()
                 raise
@@ -84,10 +109,12 @@ class Halt:
         """
         if head.epoch != self.epoch:
             self._moved(opened_after(self._reading(cursor, head), self.epoch), known)
+        if isinstance(self.why, Told) and not head.stopped and not recovering:
+            self._lift(self._reading(cursor, head))
         try:
             frontier = self._continued(head, known)
         except RecoveryRequired as error:
-            raise self._found(cursor, head, error) from None
+            raise self._found(cursor, head, error, known.size) from None
         if recovering:
             if head.stopped or self.why is not None:
                 return frontier
@@ -111,7 +138,21 @@ class Halt:
                 f"A new epoch of the ledger kept {epoch.kept} entries; this process knows a longer history.",
                 fix="Start this process anew.",
             )
-        self.epoch, self.why = epoch.number, None
+        self.epoch, self.begun, self.why = epoch.number, epoch.opened_at, None
+
+    def _lift(self, tx: Tx) -> None:
+        """Go on where people dismissed the recovery since (rule 4)."""
+        last = last_dismissed(tx)
+        if last > self.dismissed:
+            self.dismissed, self.why = last, None
+
+    def _remember(self, cursor: Any, head: Head) -> None:
+        """Note what is there when this process stops: only later epochs and dismissals end it."""
+        tx = self._reading(cursor, head)
+        number, begun = newest_since(tx)
+        if number > self.epoch:
+            self.epoch, self.begun = number, begun
+        self.dismissed = max(self.dismissed, last_dismissed(tx))
 
     def _continued(self, head: Head, known: Frontier) -> Frontier:
         """Raises `RecoveryRequired` where rule 1 forbids to write on this head."""
@@ -125,12 +166,12 @@ class Halt:
             )
         return known
 
-    def _found(self, cursor: Any, head: Head, why: RecoveryRequired) -> RecoveryRequired:
+    def _found(self, cursor: Any, head: Head, why: RecoveryRequired, seen: int = 0) -> RecoveryRequired:
         """Remember why, stop everybody, tell; returns what to raise."""
         if self.why is None:
-            self.epoch = max(self.epoch, newest(self._reading(cursor, head)))
+            self._remember(cursor, head)
         self.why = why
-        self._stop(cursor, head)
+        self._stop(cursor, head, seen)
         for listener in self.listeners:
             try:
                 listener(why)
@@ -139,12 +180,17 @@ class Halt:
                 _log.exception("a listener failed after the journal was stopped")
         return why
 
-    def _stop(self, cursor: Any, head: Head) -> None:
-        """End the transaction with the head row's flag set, and nothing else."""
-        if head.stopped:
+    def _stop(self, cursor: Any, head: Head, seen: int) -> None:
+        """End the transaction with the head row's flag set, with the alarm of rule 4, and nothing else."""
+        tx, dialect = self._reading(cursor, head), self._database.dialect
+        alarmed = not isinstance(self.why, Told) and seen > alarm(tx, self.epoch)
+        if head.stopped and not alarmed:
             self._database.rollback()
             return
-        _STOP.form(self._database.dialect).run(cursor, {"ns": self._namespace})
+        if alarmed:
+            DROP_ALARM.form(dialect).run(cursor, {"ns": self._namespace, "epoch_": self.epoch})
+            ADD_ALARM.form(dialect).run_row(cursor, alarm_row(tx.vault, self._namespace, self.epoch, seen))
+        _STOP.form(dialect).run(cursor, {"ns": self._namespace})
         self._database.commit(head)
 
 

@@ -12,28 +12,32 @@
    whole transaction back, and each member of the batch is then run by itself, so it fails alone again.
 5. What is SQLite's and what is PostgreSQL's stands behind the port in `database.py`: the transaction that
    owns the head row, the durable commit, and what became of a commit whose connection was lost.
-6. Before that it is asked whether anything may be written at all: see `halt.py`.
+6. The time of a transaction is never before that of the last one, which stands in the head row; see
+   `clock.py` for a head row that is ahead of the clock.
+7. Before that it is asked whether anything may be written at all: see `halt.py`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from weakref import WeakSet
 
 from sqlalchemy import Connection, Engine, bindparam, func, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from interlock.journal import schema, tables
-from interlock.journal.clock import Clock
+from interlock.journal.clock import AheadClock, Clock, check_last
 from interlock.journal.database import ConnectionLost, Database, Head, OutcomeUnknown
-from interlock.journal.epochs import FIRST, newest
+from interlock.journal.dismissals import last_dismissed
+from interlock.journal.epochs import FIRST, newest_since
 from interlock.journal.halt import Halt, read_frontier
 from interlock.journal.prepared import Prepared, Row
 from interlock.journal.subjects import KeyNeeded, Subjects
@@ -44,6 +48,7 @@ from interlock.journal.waiting import Lead, Transition, Waiting, sleeping_place
 from interlock.ledger import Frontier, leaf_hash
 from interlock.model.errors import (
     ClockJumped,
+    Conflict,
     HomeUnusable,
     InterlockError,
     RecoveryRequired,
@@ -66,6 +71,24 @@ _SET_HEAD = Prepared(
 )
 
 
+_SET_TIME = Prepared(
+    update(tables.head).where(tables.head.c.namespace == bindparam("ns")).values(at=bindparam("at_"))
+)
+
+
+class Times(NamedTuple):
+    """What the ledger's time rests on, in microseconds UTC.
+
+    Attributes:
+        last: of the last transaction, as the head row says. newest: of the newest entry, which is in the
+            tree; 0 where there is none. now: what the journal's clock says.
+    """
+
+    last: int
+    newest: int
+    now: int
+
+
 class _Poisoned(Exception):
     """A transition failed after it had written; the batch is run again one by one."""
 
@@ -77,6 +100,7 @@ class Journal:
         database: where it stands; the journal closes it.
         vault: seals payloads and authenticates rows.
         clock: what counts instead of the database's own clock.
+        ahead: by how many microseconds the ledger's time is ahead of that clock; people said so.
         subjects: makes and unwraps subjects' keys; with the vault's own key where nobody hands one in.
 
     Raises:
@@ -92,18 +116,23 @@ class Journal:
         namespace: str = "default",
         clock: Clock | None = None,
         subjects: Subjects | None = None,
+        ahead: int = 0,
     ) -> None:
         self.database = database
         self.vault = vault
         self.subjects = subjects or Subjects.of(vault)
         self.namespace = namespace
         self.clock: Clock = clock or database.clock
+        if ahead:
+            self.clock = AheadClock(self.clock, ahead)
         self._queue: deque[Waiting[Any]] = deque()
         self._lock = Lead(self._queue)
         self._leading: WeakSet[asyncio.AbstractEventLoop] = WeakSet()
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="journal")
         self._frontier = Frontier.EMPTY
         """The last one that this process saw committed."""
+        self.counted = (-1, -1)
+        """Entries and payloads in the newest head row of which this process knows that it counts them."""
         self._closed = False
         self._halt = Halt(database, namespace, self._reading)
         self._listeners: list[Callable[[int], None]] = []
@@ -114,7 +143,8 @@ class Journal:
             with database.alone() as connection:
                 schema.upgrade(connection)
                 self.start = self._begin_head(connection)
-            self._halt.epoch = self.look(newest)
+            self._halt.epoch, self._halt.begun = self.look(newest_since)
+            self._halt.dismissed = self.look(last_dismissed)
         except self._errors as error:
             database.close()
             cause = getattr(error, "orig", None) or error
@@ -139,6 +169,7 @@ class Journal:
 
     def close(self) -> None:
         """Finish queued work and release the file; what is asked afterwards is refused."""
+        self.subjects.close()
         self._executor.shutdown()
         with self._lock:
             if self._closed:
@@ -218,6 +249,11 @@ class Journal:
         """Why this process writes nothing, as far as it was told or has found itself."""
         return self._halt.why
 
+    @property
+    def begun(self) -> int:
+        """When the ledger's epoch in force was opened, in microseconds UTC; 0 for the first."""
+        return self._halt.begun
+
     def on_stop(self, listener: Callable[[RecoveryRequired], None]) -> None:
         """Call `listener(why)` when this process finds that nothing may be written any more.
 
@@ -232,18 +268,20 @@ class Journal:
             found = connection.execute(select(column.stopped).where(column.namespace == self.namespace)).one()
         return bool(found.stopped)
 
-    def halt(self, why: RecoveryRequired, *, epoch: int = FIRST) -> None:
+    def halt(self, why: RecoveryRequired, *, epoch: int = FIRST, seen: int = 0) -> None:
         """Stop everybody who writes in this namespace, durably, until a later epoch is opened.
 
         Args:
+            why: a `Told` can also be dismissed.
             epoch: the newest that this home knows of; an older one never ends the halt.
+            seen: how many entries this home knows to have been there.
 
         Raises:
             HomeUnusable: the database cannot be written; this process is halted all the same.
         """
         with self._lock:
             try:
-                self._halt.begin(why, epoch)
+                self._halt.begin(why, epoch, seen)
             except self._errors as error:
                 raise HomeUnusable(f"The journal could not be stopped: {error}.") from error
 
@@ -367,6 +405,8 @@ class Journal:
             except BaseException:
                 self.database.rollback()
                 raise
+            if after.sealed > head.sealed or self.counted == (head.size, head.sealed):
+                self.counted = after.size, after.sealed
             if batch[0].recovering and after.size == head.size:
                 return
             if not batch[0].recovering:  # what is known then is compared with the epoch that was opened
@@ -385,7 +425,10 @@ class Journal:
         self, cursor: Any, head: Head, frontier: Frontier, batch: list[Waiting[Any]]
     ) -> tuple[Head, Frontier] | None:
         """Everything between BEGIN and COMMIT; the new head, or None where nothing was written."""
-        tx = Tx(self, cursor, head.size, head.sealed, self._time(head.at))
+        now = self._time(head.at)
+        if batch[0].recovering:
+            now = max(now, head.at + 1)  # so that all the rest is from before it, or from after
+        tx = Tx(self, cursor, head.size, head.sealed, now)
         anything = False
         for waiting in batch:
             tx.wrote = False
@@ -422,13 +465,52 @@ class Journal:
         )
         return after, grown
 
-    def _time(self, last: int) -> int:
-        """The transaction's time: never before the last one, and not taken from a clock that jumped."""
+    def _time(self, last: int, *, writing: bool = True) -> int:
+        """The transaction's time: never before the last one, and not taken from a clock that jumped.
+
+        Raises:
+            ClockBehind: `writing`, and the last one is in the future.
+        """
         try:
             self.clock.check()
         except ClockJumped:
             return last
-        return max(last, self.clock.now())
+        now = self.clock.now()
+        if writing:
+            check_last(last, now)
+        return max(last, now)
+
+    def times(self) -> Times:
+        """What the ledger's time rests on now. Raises `HomeUnusable` where the database cannot be read."""
+        size, _, last = self.head()
+        body = self.look(lambda tx: tx.entry(size - 1)) if size else None
+        return Times(last, 0 if body is None else int(json.loads(body)["at"]), self.clock.now())
+
+    def check_time(self) -> None:
+        """Raises `ClockJumped`, `ClockBehind` where nothing is written for the clock's sake."""
+        self.clock.check()
+        last, _, now = self.times()
+        check_last(last, now)
+
+    def set_time(self, at: int) -> None:
+        """Let the last transaction have been at `at`: people say that the head row is wrong.
+
+        Raises:
+            Conflict: an entry is later. HomeUnusable: the database cannot be written.
+        """
+        if at < self.times().newest:
+            raise Conflict("The newest entry of the ledger is later than that.")
+        try:
+            with self._lock, self.database.turn():
+                cursor, head = self.database.begin(self.namespace)
+                try:
+                    _SET_TIME.form(self.database.dialect).run(cursor, {"ns": self.namespace, "at_": at})
+                    self.database.commit(head._replace(at=at))
+                except BaseException:
+                    self.database.rollback()
+                    raise
+        except self._errors as error:
+            raise HomeUnusable(f"The journal {self.database.name} could not commit: {error}.") from error
 
     def _begin_head(self, connection: Connection) -> int:
         """Where this namespace's entries and payloads start; makes its head row where there is none."""
@@ -468,7 +550,7 @@ class Journal:
         """
         try:
             with self.database.snapshot(self.namespace) as (cursor, at):
-                return question(Tx(self, cursor, -1, -1, self._time(at)))
+                return question(Tx(self, cursor, -1, -1, self._time(at, writing=False)))
         except self._errors as error:
             raise self._unreadable(error) from error
 
@@ -490,15 +572,24 @@ class Journal:
         kind = ConnectionLost if isinstance(cause, self.database.away) else HomeUnusable
         return kind(f"The journal {self.database.name} could not be read: {cause}.")
 
-    def scrub(self, content: bytes) -> bool:
+    def scrub(self, content: bytes, *, again: bool = False) -> bool:
         """Take what deleted rows of `subjects` left behind out of the database's own files.
+
+        Args:
+            again: it was tried before; wait for nobody.
 
         Returns:
             True where `content` was looked for and is nowhere in them any more.
+
+        Raises:
+            HomeUnusable: the database cannot be used.
         """
-        for rebuild in (False, True):
-            with self._lock, self.database.turn():
-                self.database.purge(tables.subjects, rebuild=rebuild)
+        for rebuild in (False,) if again else (False, True):
+            try:
+                with self._lock, self.database.turn():
+                    self.database.purge(tables.subjects, rebuild=rebuild, wait=not again)
+            except self._errors as error:
+                raise HomeUnusable(f"{self.database.name} could not be cleaned up: {error}.") from error
             if not self.database.holds(content):
                 return True
         return False

@@ -97,6 +97,7 @@ class PostgresDatabase:
 
     errors: tuple[type[Exception], ...] = (psycopg.Error,)
     away: tuple[type[Exception], ...] = (psycopg.OperationalError, psycopg.InterfaceError)
+    searchable = False
 
     def __init__(self, url: str) -> None:
         self._info = _parsed(url)
@@ -332,7 +333,7 @@ class PostgresDatabase:
         finally:
             connection.close()
 
-    def purge(self, table: Table, *, rebuild: bool) -> None:
+    def purge(self, table: Table, *, rebuild: bool, wait: bool = True) -> None:  # noqa: ARG002
         """Writes the table into a new file, which leaves no dead rows; the old file's blocks, the write-ahead
         log and its archives are the server's."""
         if not rebuild:

@@ -46,6 +46,7 @@ class SqliteDatabase:
 
     errors: tuple[type[Exception], ...] = (sqlite3.Error,)
     away: tuple[type[Exception], ...] = ()
+    searchable = True
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -133,7 +134,7 @@ class SqliteDatabase:
         finally:
             connection.close()
 
-    def purge(self, table: Table, *, rebuild: bool) -> None:
+    def purge(self, table: Table, *, rebuild: bool, wait: bool = True) -> None:
         if rebuild:
             cursor = self.writer().cursor()
             cursor.execute("BEGIN IMMEDIATE")
@@ -149,7 +150,7 @@ class SqliteDatabase:
             finally:
                 cursor.close()
         # On a connection of its own, which does not wait long for whoever reads an old state.
-        connection = sqlite3.connect(self._path, timeout=PURGE_SEC, isolation_level=None)
+        connection = sqlite3.connect(self._path, timeout=PURGE_SEC if wait else 0, isolation_level=None)
         try:
             connection.execute("PRAGMA secure_delete=ON")
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()

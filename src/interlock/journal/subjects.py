@@ -13,16 +13,21 @@ destroying that key erases all of it.
 5. A service that wraps may be slow, so no write transaction waits for one: it ends with `KeyNeeded`, the key
    is made or unwrapped with no lock held, and the transaction is run again. A key made this way is used
    once.
+6. Tasks of an event loop wait for a service in threads of their own, `AT_ONCE` of them, and only
+   `OUTSTANDING` questions wait at a time; who asks beyond is told that keys cannot be had. So a service that
+   answers slowly, and whoever names many new subjects, hold up nothing but new subjects.
 
 Sources: NIST SP 800-38D (GCM); NIST SP 800-57 part 1, section 8.3.4 (destroying keys).
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple, Protocol
 
 import orjson
@@ -34,6 +39,8 @@ from interlock.model.errors import HomeUnusable, Tampered, Unavailable
 
 SERIAL_BYTES = 8
 KEPT = 10_000
+AT_ONCE = 4
+OUTSTANDING = 64
 MAX_WRAPPED = 768
 """Bytes of a wrapped key. A row this small never leaves its page, so that deleting it deletes all of it."""
 
@@ -171,6 +178,8 @@ class Subjects:
         self._lock = threading.Lock()
         self._kept: OrderedDict[str, Made] = OrderedDict()
         self._made: OrderedDict[str, Made] = OrderedDict()
+        self._asking: dict[tuple[str, bytes | None], Future[None]] = {}
+        self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="subject-keys")
 
     @classmethod
     def of(cls, vault: Vault) -> Subjects:
@@ -259,10 +268,38 @@ class Subjects:
             while len(self._made) > KEPT:
                 self._made.popitem(last=False)
 
+    async def provided(self, namespace: str, needed: KeyNeeded) -> None:
+        """As `provide`, without blocking the event loop (rule 6). Tasks that lack the same key ask once.
+
+        Raises:
+            KeysUnavailable, Tampered, HomeUnusable: as for `provide`.
+            KeysUnavailable: too many wait already.
+        """
+        wanted = (needed.subject, needed.wrapped)
+        with self._lock:
+            asked = self._asking.get(wanted)
+            if asked is None:
+                if len(self._asking) >= OUTSTANDING:
+                    raise KeysUnavailable(
+                        f"{OUTSTANDING} questions wait for {self._wrap.name}; this one was not asked."
+                    )
+                try:
+                    asked = self._pool.submit(self.provide, namespace, needed)
+                except RuntimeError:
+                    raise KeysUnavailable("The journal is closing.") from None
+                self._asking[wanted] = asked
+                asked.add_done_callback(lambda _: self._asking.pop(wanted, None))
+        # A task that gives up must not cancel what others wait for.
+        await asyncio.shield(asyncio.wrap_future(asked))
+
     def drop(self, subject: str) -> None:
         """Let go of a subject's key, whose row is not there any more."""
         with self._lock:
             self._kept.pop(subject, None)
+
+    def close(self) -> None:
+        """Give up what waits for a service; what was asked already may still be answered."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _new(self, namespace: str, subject: str) -> Made:
         serial, plain = os.urandom(SERIAL_BYTES), os.urandom(KEY_BYTES)

@@ -169,6 +169,24 @@ kill_votes = _table(
 )
 """Who agreed to lift a kill switch."""
 
+dismissals = _table(
+    "dismissals",
+    _number("epoch", key=True),
+    _number("entry", key=True),
+    _number("seen"),
+    _bytes("mac"),
+)
+"""Recoveries that people called a false alarm: in which epoch of the ledger, which entry says so, and how
+many entries somebody claimed to have had."""
+
+alarms = _table(
+    "alarms",
+    _number("epoch", key=True),
+    _number("seen"),
+    _bytes("mac"),
+)
+"""How many entries a process of this home knows to have been there, where it found others, or fewer."""
+
 permits = _table(
     "permits",
     _text("id", key=True),
@@ -229,6 +247,7 @@ actions = _heap(
     _text("holder", null=True),
     _time("lease_until", null=True),
     _time("claimed_at", null=True),
+    _text("output_hash", null=True),
     _bytes("seal"),
     Index(
         "actions_ready",
@@ -278,6 +297,7 @@ decisions = _heap(
     _number("note", null=True),
     _number("solo"),
     _time("at"),
+    _text("note_hash", null=True),
     _bytes("mac"),
     Index("decisions_of_approval", "namespace", "approval_id"),
 )
@@ -340,8 +360,8 @@ segments = _table(
     _text("ids"),
     _time("enqueued_at"),
 )
-"""The outbox: work that was committed, and that no engine has taken over yet. `ids` is JSON, of ids only; an id
-begins with the time, so that rows are appended."""
+"""The outbox: work that was committed, and that no engine has taken over yet. `ids` is JSON, of ids only; an
+id begins with the time, so that rows are appended."""
 
 executors = _table(
     "executors",
@@ -351,5 +371,5 @@ executors = _table(
     _time("until"),
     _time("joined_at"),
 )
-"""Processes that run segments. `holder` is the executor itself until another one, which has to take over, finds
-its lease lapsed; the epoch grows then."""
+"""Processes that run segments. `holder` is the executor itself until another one, which has to take over,
+finds its lease lapsed; the epoch grows then."""

@@ -29,6 +29,13 @@ _PAYLOAD = Prepared(
 )
 
 
+_LAST_PAYLOAD = Prepared(
+    select(func.max(tables.payloads.c.seq)).where(
+        tables.payloads.c.seq >= bindparam("first_"), tables.payloads.c.seq < bindparam("end_")
+    )
+)
+
+
 _ENTRY = Prepared(
     select(tables.entries.c.body).where(
         tables.entries.c.namespace == bindparam("ns"), tables.entries.c.seq == bindparam("seq_")
@@ -70,6 +77,7 @@ class Tx:
 
     Attributes:
         now: the transaction's time in microseconds UTC; the same for all members of a batch.
+        begun: when the ledger's epoch in force was opened; 0 for the first.
     """
 
     def __init__(self, journal: Journal, cursor: Any, size: int, sealed: int, now: int) -> None:
@@ -83,6 +91,7 @@ class Tx:
         self.vault = journal.vault
         self.clock = journal.clock
         self.now = now
+        self.begun = journal.begun
         self.wrote = False
         self.memo: dict[str, Any] = {}
         """What members of this batch read once and share; a writer of it drops its own item."""
@@ -92,7 +101,7 @@ class Tx:
 
     @property
     def reading(self) -> bool:
-        """Whether this transaction only reads, perhaps a state that is older than what was committed since."""
+        """Whether this transaction only reads, perhaps an older state than what was committed since."""
         return self._first < 0
 
     def one(self, statement: Prepared, **params: Any) -> Row | None:
@@ -135,7 +144,9 @@ class Tx:
         return self._first + len(self.bodies) - 1
 
     def entry(self, index: int) -> bytes | None:
-        """The ledger's entry of that number, committed before; None where there is none."""
+        """The ledger's entry of that number, those of this transaction included; None where there is none."""
+        if 0 <= self._first <= index < self._first + len(self.bodies):
+            return self.bodies[index - self._first]
         found = self.one(_ENTRY, seq_=self._journal.start + index)
         return None if found is None else found[0]
 
@@ -149,12 +160,14 @@ class Tx:
 
         Raises:
             KeyNeeded: the subject's key is not at hand; the journal gets it and runs the transition again.
-            Tampered: the subject's row was changed from outside.
+            Tampered: the subject's row was changed from outside, or the number would be another payload's.
         """
-        self._writing()
         return self._seal(content, None if about is None else self.vault.subject(self.namespace, about))
 
     def _seal(self, content: bytes, subject: str | None) -> int:
+        if not self.payloads:
+            self._check_next()
+        self._writing()
         number = self._sealed + len(self.payloads)
         place = _place(self.namespace, number)
         if subject is None:
@@ -170,10 +183,25 @@ class Tx:
         self.payloads.append((key.seal(f"{place}:{subject}", content), subject))
         return number
 
+    def _check_next(self) -> None:
+        """Raises `Tampered` where the number that the head row names is not the one after the last payload's.
+
+        The row has no mark. One that this process left itself, having asked before, is not asked about again.
+        """
+        if self._first < 0 or self._journal.counted == (self._first, self._sealed):
+            return
+        start = self._journal.start
+        row = self.one(_LAST_PAYLOAD, first_=start, end_=start + tables.SPAN)
+        expected = 0 if row is None or row[0] is None else row[0] - start + 1
+        if expected != self._sealed:
+            raise Tampered(
+                f"The head row says that {self._sealed} payloads were sealed; there are {expected}.",
+                fix="Somebody changed the database: put back what it held, or a backup of it.",
+            )
+
     def seal_beside(self, content: bytes, number: int) -> int:
         """As `seal`, about whomever payload `number` is about; about nobody where that one was tampered with,
         since what has to be recorded now matters more."""
-        self._writing()
         try:
             self.unseal(number)
         except Erased:
@@ -204,7 +232,7 @@ class Tx:
 
     def _payload(self, number: int) -> tuple[bytes, str | None]:
         """A payload as it is stored. Raises `Tampered` where it is missing."""
-        if number >= self._sealed >= 0:
+        if 0 <= self._sealed <= number < self._sealed + len(self.payloads):
             return self.payloads[number - self._sealed]
         found = self.one(_PAYLOAD, seq_=self._journal.start + number)
         if found is None:

@@ -60,6 +60,7 @@ class Kind(StrEnum):
     SUBJECT_ERASED = "subject.erased"
     LEDGER_KEY_ROTATED = "ledger.key_rotated"
     LEDGER_EPOCH_OPENED = "ledger.epoch_opened"
+    LEDGER_RECOVERY_DISMISSED = "ledger.recovery_dismissed"
     LEDGER_PRUNED = "ledger.pruned"
 
 

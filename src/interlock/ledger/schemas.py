@@ -275,7 +275,9 @@ FIELDS: Mapping[Kind, Mapping[str, Field]] = MappingProxyType(
             {"key": _KEY}, kill=_KILL, people=_PEOPLE, solo=_TRUTH, reason=_LINE, by=_NAME
         ),
         Kind.KILL_DRILL: _kind(kill=_KILL, by=_NAME, stop_us=_COUNT, running=_COUNT),
-        Kind.SUBJECT_ERASED: _kind({"reason": _NAME}, subject=_HASH, by=_NAME, payloads=_COUNT),
+        Kind.SUBJECT_ERASED: _kind(
+            {"reason": _NAME, "revisions": _COUNT}, subject=_HASH, by=_NAME, payloads=_COUNT
+        ),
         Kind.LEDGER_KEY_ROTATED: _kind(vkey=_VKEY, previous=_VKEY, by=_NAME),
         Kind.LEDGER_EPOCH_OPENED: _kind(
             {"signed": _HEAD},
@@ -287,6 +289,9 @@ FIELDS: Mapping[Kind, Mapping[str, Field]] = MappingProxyType(
             people=_PEOPLE,
             solo=_TRUTH,
             reason=_LINE,
+        ),
+        Kind.LEDGER_RECOVERY_DISMISSED: _kind(
+            epoch=_EPOCH, people=_PEOPLE, solo=_TRUTH, reason=_LINE, seen=_COUNT
         ),
         Kind.LEDGER_PRUNED: _kind(before=_COUNT, by=_NAME),
     }

@@ -5,16 +5,22 @@
 2. An answer is on disk before it is given (``synchronous=FULL``), so a restart forgets nothing.
 3. What is long over is deleted, and the file then refuses everything that ended before the deletion. No
    clock, wherever it is set, brings a used permit back.
+4. Of several processes that open a new file at once, each gets it. SQLite refuses the one that comes second
+   while the first turns write-ahead logging on, without waiting for it; so we ask again.
 """
 
 from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from pathlib import Path
 
 KEEP_SEC = 600
 """How long a permit is remembered after it ended, measured by the ends of the permits that follow."""
+
+_WAIT_SEC = 30
+"""How long a process waits for the others."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS used (permit TEXT PRIMARY KEY, until INTEGER NOT NULL) WITHOUT ROWID;
@@ -38,10 +44,24 @@ class SqliteStore:
 
     def __init__(self, path: str | Path) -> None:
         self._lock = threading.Lock()
-        self._connection = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
-        self._connection.execute("PRAGMA journal_mode=WAL")
+        self._connection = sqlite3.connect(
+            path, timeout=_WAIT_SEC, isolation_level=None, check_same_thread=False
+        )
+        self._log_ahead()
         self._connection.execute("PRAGMA synchronous=FULL")
         self._connection.executescript(_SCHEMA)
+
+    def _log_ahead(self) -> None:
+        until = time.monotonic() + _WAIT_SEC
+        while True:
+            try:
+                self._connection.execute("PRAGMA journal_mode=WAL")
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                    raise
+                time.sleep(0.01)
+            else:
+                return
 
     def first(self, permit: str, until: int) -> bool:
         """Whether this permit is used for the first time; from now on it is not.

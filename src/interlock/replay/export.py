@@ -1,6 +1,7 @@
 """What replay reads of an export: its entries, the policies that decided, and the inputs they decided from.
 
-1. The tree was verified before; here its entries are read, in order, bundle by bundle.
+1. The tree was verified before; here its entries are read, in order, bundle by bundle. They are hashed again,
+   so that nobody puts other files there between the two readings.
 2. ``policies/<hex>.json`` holds the canonical document whose SHA-256 is the name. A file that does not hash
    to its name is worse than none.
 3. ``inputs.jsonl`` holds one line for each revision, in the order in which the entries open the revisions. A
@@ -26,7 +27,9 @@ from interlock.replay.kernels import KERNELS, Ruling
 from interlock.verify import layout
 from interlock.verify.layout import BadFile, Unreadable
 from interlock.verify.note import BadNote, Note
+from interlock.verify.report import Findings
 from interlock.verify.source import Source
+from interlock.verify.tiles import Tiles
 from interlock.verify.tree import WIDTH
 
 INPUTS = "inputs.jsonl"
@@ -45,41 +48,59 @@ class Forged(Exception):
     """The export contradicts itself. The message is a sentence."""
 
 
-def bounds(source: Source) -> tuple[int, int]:
-    """The number of the entry with which the export begins, and how many entries its checkpoint counts.
+class Entries:
+    """The entries of an export, hashed again while they are read.
+
+    Args:
+        verified: size and root that a verification found; those that the checkpoint says by default.
+
+    Attributes:
+        first: the entry with which the export begins. size: how many entries its checkpoint counts.
 
     Raises:
-        CannotCheck: the export does not say.
+        CannotCheck: the export does not say, or is not the one that was verified.
     """
-    size = None
-    try:
-        size = Note.parse(source.read("checkpoint", layout.MAX_NOTE)).checkpoint().size
-        text = source.read(FIRST, 64).decode("ascii", "replace")
-    except layout.Missing as error:
-        if size is None:
+
+    def __init__(self, source: Source, verified: tuple[int, bytes] | None) -> None:
+        try:
+            checkpoint = Note.parse(source.read("checkpoint", layout.MAX_NOTE)).checkpoint()
+        except layout.Missing as error:
             raise CannotCheck("The export cannot be replayed: it has no checkpoint.") from error
-        return 0, size
-    except (BadFile, BadNote, Unreadable) as error:
+        except (BadFile, BadNote, Unreadable) as error:
+            raise CannotCheck(f"The export cannot be replayed: {error}.") from error
+        if verified not in (None, (checkpoint.size, checkpoint.root)):
+            raise CannotCheck(_ANOTHER)
+        self.size = checkpoint.size
+        self.first = _first(source, self.size)
+        self._findings = Findings()
+        self._tiles = Tiles(source, checkpoint, self.first, self._findings)
+
+    def bundles(self) -> Iterator[tuple[int, list[bytes]]]:
+        """The entries from `first` on, bundle by bundle: the number of each one's first, and the entries.
+
+        Raises:
+            CannotCheck: a bundle is missing or is none, or they are not the entries of the checkpoint.
+        """
+        for start, entries, _ in self._tiles.bundles():
+            if start + WIDTH > self.first and entries:
+                yield max(start, self.first), entries[max(0, self.first - start) :]
+        for problem in self._findings.problems():
+            raise CannotCheck(f"The export cannot be replayed: {problem.where}: {problem.what}.")
+
+
+_ANOTHER = "The export cannot be replayed: it is not the one that was verified."
+
+
+def _first(source: Source, size: int) -> int:
+    try:
+        text = source.read(FIRST, 64).decode("ascii", "replace")
+    except layout.Missing:
+        return 0
+    except (BadFile, Unreadable) as error:
         raise CannotCheck(f"The export cannot be replayed: {error}.") from error
     if not re.fullmatch(r"(0|[1-9][0-9]{0,15})\n", text, re.ASCII) or int(text) > size:
         raise CannotCheck("The export cannot be replayed: `first` is no number of an entry.")
-    return int(text), size
-
-
-def bundles(source: Source, first: int, size: int) -> Iterator[tuple[int, list[bytes]]]:
-    """The entries from `first` on, bundle by bundle: the number of each one's first, and the entries.
-
-    Raises:
-        CannotCheck: a bundle is missing or is none; a verification says so with more words.
-    """
-    for start in range(first // WIDTH * WIDTH, size, WIDTH):
-        width = min(WIDTH, size - start)
-        try:
-            bundle = layout.split_bundle(source.tile(None, start // WIDTH, width), width)
-        except (BadFile, Unreadable) as error:
-            name = layout.tile_name(None, start // WIDTH, width)
-            raise CannotCheck(f"The export cannot be replayed: {name}: {error}.") from error
-        yield max(start, first), bundle[max(0, first - start) :]
+    return int(text)
 
 
 class Policies:

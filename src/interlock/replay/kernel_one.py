@@ -34,6 +34,10 @@ class PolicyOne:
     def held_as_stale(self, verdict: Verdict, was: Verdict) -> Verdict:
         return held_as_stale(verdict, was)
 
+    def retention(self, topic: str) -> int | None:
+        entry = self._policy.entry(topic)
+        return None if entry is None or entry.execute is None else entry.execute.idempotent_retention_sec
+
     def impossible(
         self, topic: str, rule: str, tier: int | None, said: Set[Decision], *, observed: bool
     ) -> str | None:

@@ -7,55 +7,66 @@
 3. What the policy says is compared with what the entry says, to the digest of the whole verdict. Where the
    gate holds what the policy would let pass, the verdict is held here by the same rules, from the one before.
 4. An action whose policy changed is stale if and only if the new verdict is the tighter one, and it runs only
-   under a policy that decided about it.
-5. A line that says its inputs were erased is believed only if the log has an erasure later on, and only for
-   as many revisions as payloads were destroyed.
-6. In memory are the actions that are still open: where their inputs stand, and their verdict.
+   under a policy that decided about it. It runs a second time only while its executor, by the catalogue that
+   it was opened under, still answers a repeated key with its first answer.
+5. A line that says its inputs were erased is believed only if an erasure follows in the log, and of each
+   erasure for as many revisions as it says that it destroyed.
+6. In memory are the actions that are still open: where their inputs stand, and their verdict; and those that
+   run.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
 from interlock.model.errors import InvalidInput
 from interlock.model.verdicts import Decision, Verdict
-from interlock.replay import export
 from interlock.replay.comparing import check_logic, compare, compare_held, inputs_of
-from interlock.replay.export import INPUTS, Forged, Line, Missing, Policies, Recorded
+from interlock.replay.export import INPUTS, Entries, Forged, Line, Missing, Policies, Recorded
 from interlock.replay.kernels import Ruling
 from interlock.replay.report import Outcome, ReplayReport, Tally
 from interlock.verify.source import Folder
 
 _OPENS = ("action.proposed", "action.edited")
 _AGAIN = ("action.redecided", "action.stale")
+_REPORTS = ("action.settled", "action.in_doubt", "action.reconciled")
+SENDING_SEC = 60
+"""Seconds that sending a repeated key may take; so much earlier it is sent no more."""
 _ENDS = ("action.expired", "action.withdrawn", "action.revoked")
 
 
-def replay(directory: Path, progress: Callable[[int, int], None] | None = None) -> ReplayReport:
+def replay(
+    directory: Path,
+    progress: Callable[[int, int], None] | None = None,
+    *,
+    verified: tuple[int, bytes] | None = None,
+) -> ReplayReport:
     """Decide every automatic verdict of an export anew.
 
-    What it reads must have been verified (`interlock.verify`): the tree is not checked here.
+    What it reads must have been verified (`interlock.verify`): no signature is checked here.
 
     Args:
         progress: called after every bundle with the number of entries read and of all.
+        verified: size and root that the verification found; what is there now must be the same.
 
     Raises:
-        CannotCheck: the entries, or the file of inputs, cannot be read.
+        CannotCheck: the entries, or the file of inputs, cannot be read, or are not those that were verified.
     """
     source = Folder(directory)
-    first, size = export.bounds(source)
+    entries = Entries(source, verified)
     recorded = Recorded(directory)
     try:
         replaying = _Replaying(Policies(source), recorded)
-        for start, bundle in export.bundles(source, first, size):
+        for start, bundle in entries.bundles():
             for number, entry in enumerate(bundle, start):
                 replaying.follow(number, entry)
             if progress is not None:
-                progress(start + len(bundle), size)
+                progress(start + len(bundle), entries.size)
         return replaying.report()
     finally:
         recorded.close()
@@ -65,22 +76,43 @@ class _Open:
     """What is remembered of a revision that may be decided again.
 
     Attributes:
-        policy: the one that decided last.
+        policy: the one that decided last. opened_under, kernel: those that decided first.
         line: where its inputs stand; None where there are none. erased: they were erased.
         verdict: the one in force; None where it is not known.
     """
 
-    __slots__ = ("action_hash", "commitment", "erased", "line", "policy", "revision", "topic", "verdict")
+    __slots__ = (
+        "action_hash",
+        "commitment",
+        "erased",
+        "kernel",
+        "line",
+        "opened_under",
+        "policy",
+        "revision",
+        "topic",
+        "verdict",
+    )
 
     def __init__(self, entry: Mapping[str, Any], line: Line | None) -> None:
         self.revision = entry.get("revision")
         self.topic = str(entry.get("topic"))
-        self.policy = entry.get("policy")
+        self.opened_under = self.policy = entry.get("policy")
+        self.kernel = entry.get("kernel")
         self.action_hash = entry.get("action_hash")
         self.commitment = entry.get("inputs")
         self.line = None if line is None or line.erased else line.start
         self.erased = line is not None and line.erased
         self.verdict: Verdict | None = None
+
+
+class _Running(NamedTuple):
+    """An action that was claimed, since when, and under which policy it was opened."""
+
+    policy: object
+    kernel: object
+    topic: str
+    since: int
 
 
 class _Unproved(Exception):
@@ -98,11 +130,10 @@ class _Replaying:
         self._policies = policies
         self._recorded = recorded
         self._open: dict[object, _Open] = {}
+        self._running: dict[object, _Running] = {}
         self._tally = Tally()
-        self._erased: list[int] = []
-        """Entries whose inputs are said to be erased, since the last erasure."""
-        self._destroyed = 0
-        self._claimed_erased = 0
+        self._erased: deque[int] = deque()
+        """Entries whose inputs are said to be erased, and that no erasure accounts for so far."""
 
     def follow(self, number: int, raw: bytes) -> None:
         """Take the next entry."""
@@ -113,7 +144,6 @@ class _Replaying:
             now = _Open(entry, line)
             if now.erased:
                 self._erased.append(number)
-                self._claimed_erased += 1
             before = self._open.get(action)
             self._judge(number, entry, now, line, before)
             self._open[action] = now
@@ -125,17 +155,38 @@ class _Replaying:
             if known is not None:
                 known.policy = entry.get("policy")
         elif kind == "action.claimed":
-            ran = self._open.pop(action, None)
-            if ran is not None and ran.policy != entry.get("policy"):
-                self._tally.problem(f"entry {number}", "action.claimed: its policy never decided about it")
+            self._claimed(number, entry)
+        elif kind in _REPORTS:
+            self._running.pop(action, None)
         elif kind in _ENDS or (kind == "approval.decided" and entry.get("decision") == "reject"):
             self._open.pop(action, None)
         elif kind == "subject.erased":
-            self._erased.clear()
-            payloads = entry.get("payloads")
-            self._destroyed += payloads if type(payloads) is int else 0
+            # Whichever are taken, the next erasure can account for the others as well: all came before it.
+            for _ in range(min(_revisions(entry), len(self._erased))):
+                self._erased.popleft()
         if entry.get("decision") == Decision.DENY and kind != "action.stale":
             self._open.pop(action, None)
+
+    def _claimed(self, number: int, entry: dict[str, Any]) -> None:
+        where, action, at = f"entry {number}", entry.get("action"), entry["at"]
+        ran, runs = self._open.pop(action, None), self._running.get(action)
+        if ran is not None:
+            self._running[action] = _Running(ran.opened_under, ran.kernel, ran.topic, at)
+            if ran.policy != entry.get("policy"):
+                self._tally.problem(where, "action.claimed: its policy never decided about it")
+        elif runs is not None and not self._remembered(where, runs, at):
+            self._tally.problem(
+                where, "action.claimed: it ran again, and its executor remembers no key by then"
+            )
+
+    def _remembered(self, where: str, runs: _Running, at: int) -> bool:
+        """Whether a repeated key may still be sent; also where that is not known, which is noted."""
+        try:
+            retention = self._policies.of(runs.policy, runs.kernel).retention(runs.topic)
+        except (Missing, Forged, InvalidInput) as error:
+            self._tally.note(where, f"whether its executor remembers a repeated key is not known: {error}")
+            return True
+        return retention is not None and at < runs.since + (retention - SENDING_SEC) * 1_000_000
 
     def report(self) -> ReplayReport:
         """What was found, once all entries were followed."""
@@ -145,19 +196,20 @@ class _Replaying:
         elif left is not None:
             self._tally.problem(INPUTS, f"no entry asks for line {left} where it stands")
         if self._erased:
-            self._withheld(len(self._erased), f"entry {self._erased[0]}", "no erasure follows in this export")
-        elif self._claimed_erased > self._destroyed:
-            more = self._claimed_erased - self._destroyed
-            self._withheld(more, INPUTS, f"all erasures of this export destroyed {self._destroyed} payloads")
+            self._withheld(len(self._erased), f"entry {self._erased[0]}")
         return self._tally.report()
 
-    def _withheld(self, count: int, where: str, why: str) -> None:
+    def _withheld(self, count: int, where: str) -> None:
         """Inputs that are said to be erased, and were not as far as this export tells (rule 5)."""
         counts = self._tally.counts
         moved = min(count, counts[Outcome.ERASED])
         counts[Outcome.ERASED] -= moved
         counts[Outcome.UNCHECKED] += moved
-        self._tally.note(where, f"the inputs of {count} revisions are said to be erased, but {why}")
+        self._tally.note(
+            where,
+            f"the inputs of {count} revisions are said to be erased, and no erasure follows that "
+            "destroyed so many",
+        )
 
     # --- one verdict --------------------------------------------------------------------------------------
 
@@ -243,3 +295,9 @@ class _Replaying:
                 else "the action was made stale, and the policy did not become stricter"
             )
         return Outcome.REPLAYED
+
+
+def _revisions(entry: Mapping[str, Any]) -> int:
+    """How many revisions an erasure destroyed the inputs of, at most."""
+    count = entry.get("revisions", entry.get("payloads"))
+    return count if type(count) is int else 0

@@ -1,11 +1,16 @@
-"""The application: routes, problem documents, the console's files, and what runs beside them."""
+"""The application: routes, problem documents, the console's files, and what runs beside them.
+
+What is wrong with an installation names paths, hosts, witnesses and what a database said. Signed-in people
+and the log are told; strangers, agents and executors read what kind of trouble it is, and no more.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,22 +25,23 @@ from starlette.types import ASGIApp
 
 from interlock.dispatch import Dispatcher
 from interlock.home import Home
+from interlock.identity import Caller, KeyKind
 from interlock.model.errors import (
     HomeUnusable,
     InterlockError,
     InvalidInput,
     MethodNotAllowed,
     NotFound,
-    RecoveryRequired,
-    Tampered,
 )
 from interlock.model.text import visible
 from interlock.server import events, ledger, permits, recovery, routes, stops, subjects
 from interlock.server.events import News
-from interlock.server.security import LOCAL, Perimeter, Site, origin_of
+from interlock.server.publishing import PUBLISH_SEC, Publishing
+from interlock.server.security import LOCAL, Perimeter, Site, caller_of, origin_of
 
 STATIC = Path(__file__).with_name("static")
-PUBLISH_SEC = 1.0
+NOTED_SEC = 60.0
+SCRUB_SEC = 30.0
 _ASSETS = {
     "main.js": "text/javascript",
     "style.css": "text/css",
@@ -67,11 +73,13 @@ def create_app(
         connector = home.connectors()
         app.state.dispatcher = Dispatcher(home.gate, connector, home.leases)
         app.state.news = News(home)
+        app.state.publishing = Publishing(home)
         work = [
             asyncio.create_task(app.state.dispatcher.serve(stop), name="dispatch"),
-            asyncio.create_task(_publish(home, stop), name="publish"),
+            asyncio.create_task(app.state.publishing.run(stop), name="publish"),
             asyncio.create_task(_witness(home, stop), name="witness"),
             asyncio.create_task(app.state.news.run(stop), name="news"),
+            asyncio.create_task(_scrub(home, stop), name="scrub"),
         ]
         for task in work:
             task.add_done_callback(lambda done: _ended(done, failed))
@@ -91,6 +99,7 @@ def create_app(
         redirect_slashes=False,
     )
     app.state.home = home
+    app.state.noted = ("", 0.0)
     app.state.public_ledger = public_ledger
     app.state.site = Site(
         None if public_url is None else origin_of(public_url), f"interlock_{home.publisher.log[-8:]}"
@@ -123,33 +132,6 @@ def _enclose(app: FastAPI, hosts: list[str]) -> None:
     app.build_middleware_stack = enclosed  # type: ignore[method-assign]
 
 
-async def _publish(home: Home, stop: asyncio.Event) -> None:
-    """Publishes the ledger. What may pass, as a database or a disk that is away, never stops the server; what
-    somebody did to the record does."""
-    told = ""
-    while not stop.is_set():
-        try:
-            try:
-                if not await run_in_threadpool(home.recovery.stands):
-                    await run_in_threadpool(home.publisher.publish)
-                told = ""
-            except RecoveryRequired as error:
-                await run_in_threadpool(home.recovery.begin, error)
-        except Tampered:
-            raise
-        except (HomeUnusable, SQLAlchemyError, OSError) as error:
-            if str(error) != told:
-                told = str(error)
-                _log.error("nothing is signed: %s", error)
-        if home.views.console is not None and home.server_url() is None:
-            home.announce(home.views.console)  # another server of this home has left
-        try:
-            async with asyncio.timeout(PUBLISH_SEC):
-                await stop.wait()
-        except TimeoutError:
-            continue
-
-
 async def _witness(home: Home, stop: asyncio.Event) -> None:
     """Has checkpoints cosigned. No witness, and no policy of witnesses, ever stops the server."""
     told = ""
@@ -164,6 +146,20 @@ async def _witness(home: Home, stop: asyncio.Event) -> None:
                 _log.error("no witness is asked: %s", error)
         try:
             async with asyncio.timeout(PUBLISH_SEC):
+                await stop.wait()
+        except TimeoutError:
+            continue
+
+
+async def _scrub(home: Home, stop: asyncio.Event) -> None:
+    """Takes erased keys out of the database's files that somebody's reading kept there."""
+    while not stop.is_set():
+        try:
+            await run_in_threadpool(home.eraser.scrub)
+        except (InterlockError, OSError) as error:
+            _log.error("an erased key stays in the database's files for now: %s", error)
+        try:
+            async with asyncio.timeout(SCRUB_SEC):
                 await stop.wait()
         except TimeoutError:
             continue
@@ -190,9 +186,30 @@ def _refusal(error: InterlockError) -> ASGIApp:
     return problem(error)
 
 
-async def _problem(_request: Request, error: Exception) -> Response:
+async def _problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, InterlockError)
-    return problem(error)
+    if not isinstance(error, HomeUnusable):
+        return problem(error)
+    _note(request, error)
+    caller: Caller | None = getattr(request.state, "caller", None)
+    if caller is not None and caller.kind is KeyKind.PERSON:
+        return problem(error)
+    document = {
+        "type": error.type,
+        "title": error.title,
+        "status": error.status,
+        "detail": "Something is wrong with this installation. Its log says more; signed-in people are told.",
+        "fix": type(error).advice or "Ask whoever runs this server.",
+    }
+    return JSONResponse(document, error.status, media_type="application/problem+json")
+
+
+def _note(request: Request, error: HomeUnusable) -> None:
+    """Say it in the log; the same sentence once in `NOTED_SEC`, however many ask."""
+    sentence, until = request.app.state.noted
+    if (str(error), True) != (sentence, time.monotonic() < until):
+        request.app.state.noted = str(error), time.monotonic() + NOTED_SEC
+        _log.error("%s %s: %s", request.method, visible(request.url.path, 100), error)
 
 
 async def _bad_parameter(_request: Request, error: Exception) -> Response:
@@ -228,16 +245,22 @@ def _add_health(app: FastAPI, home: Home) -> None:
         return {"status": "ok"}
 
     @app.get("/readyz")
-    async def readyz() -> dict[str, str]:
+    async def readyz(request: Request) -> dict[str, str]:
         """The journal answers, the clock is sound, and a policy is in force."""
+        if "authorization" in request.headers:
+            with suppress(InterlockError):
+                await caller_of(request)
 
         def look() -> dict[str, str]:
             if home.recovery.required is not None:
                 raise home.recovery.required
-            home.journal.clock.check()
+            home.journal.check_time()
             ready = {"status": "ready", "policy": home.gate.active() or ""}
+            ready["ledger"] = app.state.publishing.standing
             standing = home.witnesses.standing()
-            if standing.configured:
+            if standing.contradicted:
+                ready["witnesses"] = "contradicted"
+            elif standing.configured:
                 ready["witnesses"] = "quorum" if standing.reached else "missing"
             return ready
 

@@ -6,8 +6,9 @@
    system.
 3. Only what lies within a published checkpoint is served. Where an unfinished tile was finished since, the
    beginning of the full one is the answer.
-4. A full tile never changes and may be kept for ever, an unfinished one for an hour, a checkpoint not at all.
-   What is for people is never for shared caches.
+4. A tile may be kept, and is asked about again each time, by a tag of its content: a recovery that opens a
+   new epoch of the ledger puts other tiles in the place of those that were lost. A policy, which is named by
+   its digest, may be kept for ever, a checkpoint not at all. What is for people is never for shared caches.
 
 Source: c2sp.org/tlog-tiles.
 """
@@ -15,8 +16,10 @@ Source: c2sp.org/tlog-tiles.
 from __future__ import annotations
 
 import gzip
+import hashlib
 import re
 from collections.abc import Callable
+from functools import partial
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import PlainTextResponse
@@ -33,7 +36,7 @@ _NUMBER = r"(?:x[0-9]{3}/){0,5}[0-9]{3}"
 _TILE = re.compile(rf"(0|[1-9]|[1-5][0-9]|6[0-3]|entries)/({_NUMBER})(?:\.p/([1-9][0-9]{{0,2}}))?", re.ASCII)
 _SNAPSHOT = re.compile(r"[0-9a-f]{64}\.json", re.ASCII)
 _FOREVER = "max-age=31536000, immutable"
-_AN_HOUR = "max-age=3600"
+_ASK_AGAIN = "no-cache"
 _BYTES = "application/octet-stream"
 
 
@@ -90,17 +93,27 @@ async def tile(request: Request, path: str) -> Response:
     if found is None or width > TILE_WIDTH or (found[3] and width == TILE_WIDTH):
         raise NotFound("There is no such tile.", fix="See: c2sp.org/tlog-tiles.")
     index = int("".join(found[2].replace("x", "").split("/")))
-    home, age = home_of(request), _FOREVER if width == TILE_WIDTH else _AN_HOUR
+    home = home_of(request)
     if found[1] != "entries":
         level = int(found[1])
         data = await run_in_threadpool(_within, home, level, index, width)
-        return Response(data, media_type=_BYTES, headers={"cache-control": f"public, {age}"})
+        return _tagged(request, data, {"cache-control": f"public, {_ASK_AGAIN}"})
     scope = await _scope(request)
     data = await run_in_threadpool(_bundle, home, index, width)
-    headers = {"cache-control": f"{scope}, {age}", "vary": "accept-encoding, authorization, cookie"}
+    headers = {"cache-control": f"{scope}, {_ASK_AGAIN}", "vary": "accept-encoding, authorization, cookie"}
     if "gzip" in request.headers.get("accept-encoding", ""):
-        data = await run_in_threadpool(gzip.compress, data, 1)
+        data = await run_in_threadpool(partial(gzip.compress, data, 1, mtime=0))
         headers["content-encoding"] = "gzip"
+    return _tagged(request, data, headers)
+
+
+def _tagged(request: Request, data: bytes, headers: dict[str, str]) -> Response:
+    """The bytes with a tag of theirs, or only that they are still the ones that the asker has (RFC 9110)."""
+    tag = f'"{hashlib.sha256(data).hexdigest()[:32]}"'
+    headers["etag"] = tag
+    asked = request.headers.get("if-none-match", "")
+    if tag in (each.strip().removeprefix("W/") for each in asked.split(",")):
+        return Response(status_code=304, headers=headers)
     return Response(data, media_type=_BYTES, headers=headers)
 
 

@@ -18,10 +18,14 @@ router = APIRouter(prefix="/v1/recovery")
 
 
 class AgreeBody(Body):
-    """An agreement; `gap` is the digest of what was shown, `reason` stands in the ledger for everybody."""
+    """An agreement; `gap` is the digest of what was shown, `reason` stands in the ledger for everybody.
+
+    `dismiss`: nothing is missing, it was a false alarm; `gap` is then the dismissal's digest.
+    """
 
     gap: str
     reason: str
+    dismiss: bool = False
 
 
 @router.get("")
@@ -33,12 +37,15 @@ async def recovery(request: Request, caller: Reviewing) -> View:
 
 @router.post("/agree", openapi_extra=documented(AgreeBody))
 async def agree(request: Request, caller: Reviewing) -> View:
-    """Agree to exactly this loss. The last one who has to opens a new epoch of the ledger."""
+    """Agree to exactly this loss, or that it is none. The last one who has to ends the recovery."""
     home = home_of(request)
     body = await read(request, AgreeBody)
     try:
-        agreement = await run_in_threadpool(home.recovery.agree, caller, body.gap, body.reason)
+        agreement = await run_in_threadpool(
+            home.recovery.agree, caller, body.gap, body.reason, dismiss=body.dismiss
+        )
     except Changed as error:
-        error.extra["current"] = (await run_in_threadpool(recovery_view.described, home)).get("gap")
+        shown = await run_in_threadpool(recovery_view.described, home)
+        error.extra["current"] = (shown.get("dismissal", {}) if body.dismiss else shown).get("gap")
         raise
     return recovery_view.agreed(agreement)

@@ -133,19 +133,23 @@ def origin_of(url: str) -> str:
 
 
 async def caller_of(request: Request) -> Caller:
-    """The authenticated caller: a bearer key, or a signed-in person.
+    """The authenticated caller: a bearer key, or a signed-in person. A problem document is worded for them.
 
     Raises:
         Unauthenticated: neither, or not valid. Forbidden: a change from outside our own pages.
     """
     home: Home = request.app.state.home
     authorization = request.headers.get("authorization")
+    caller: Caller
     if authorization is not None:
         scheme, _, token = authorization.partition(" ")
         if scheme.lower() != "bearer":
             raise Unauthenticated("Only bearer keys are accepted.")
-        return await run_in_threadpool(home.keyring.authenticate, token.strip())
-    return (await person_of(request)).caller
+        caller = await run_in_threadpool(home.keyring.authenticate, token.strip())
+    else:
+        caller = (await person_of(request)).caller
+    request.state.caller = caller
+    return caller
 
 
 async def person_of(request: Request) -> Person:

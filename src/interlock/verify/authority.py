@@ -54,6 +54,11 @@ class Authority:
                 raise Unfounded("it was decided under a policy that was never activated")
             raise Broken("it was decided under a policy that was not in force")
 
+    def named(self, entry: Mapping[str, Any]) -> str:
+        """The policy that an entry names: one text for all that name the one in force, not one for each."""
+        policy: str = entry["policy"]
+        return self._active if policy == self._active is not None else policy
+
     # --- keys ---------------------------------------------------------------------------------------------
 
     def used(self, key: str) -> None:
@@ -97,7 +102,7 @@ class Authority:
                 raise Broken(f"it was proposed with a key of kind {kind[0]}")
 
     def claimed(self, entry: Mapping[str, Any]) -> None:
-        # A later epoch takes over what had started under the policy of its time; what a permit let run
+        # A later claim takes over what had started under the policy of its time; what a permit let run
         # elsewhere is judged with the permit.
         if entry["epoch"] == 1 and entry.get("permit") is None:
             self.under_policy(entry)

@@ -10,6 +10,9 @@
    is the beginning of this one, unless it counts entries that the opening of a later epoch gave up: then it
    fails, and who gave them up is said.
 
+5. An epoch names what had been signed before it. As far as it continues that, the root is the tree's. To
+   witnesses it is a new log, so that each is a warning.
+
 What this cannot show: somebody who stole a key and rotates it first is followed.
 """
 
@@ -111,7 +114,7 @@ def find_chain(
     for at in range(len(keys) - 1, len(handovers)):
         findings.failed(handovers[at].where, "no entry names the key that it hands over to")
     for left in successions[current - unseen :]:
-        findings.warnings.append(
+        findings.warn(
             f"Entry {left.entry} names a new key; the log was not handed over to it in this checkpoint."
         )
     return Chain(tuple(keys), tuple(successions), current)
@@ -152,6 +155,42 @@ def check_handovers(chain: Chain, handovers: Sequence[Handover], root_of: RootOf
             findings.failed(handover.where, str(error))
         except Unreadable as error:
             findings.unchecked(handover.where, str(error))
+
+
+def is_signed(trusted: Sequence[Key], note: Note, handovers: Sequence[Handover]) -> bool:
+    """Whether a key that is trusted signed the checkpoint, or a handover."""
+    for key in trusted:
+        for each in (note, *(handover.note for handover in handovers)):
+            try:
+                each.check_signed_by(key)
+            except BadNote:
+                continue
+            return True
+    return False
+
+
+def check_epochs(chain: Chain, root_of: RootOf, findings: Findings) -> None:
+    """Rule 5, for every epoch that was handed over to."""
+    unseen = len(chain.keys) - 1 - len(chain.successions)
+    for each in chain.successions[: max(0, chain.current - unseen)]:
+        if each.epoch is None:
+            continue
+        where = f"entry {each.entry}"
+        nothing = "" if each.signed else ", and names no checkpoint of that"
+        findings.warn(
+            f"Entry {each.entry} opens epoch {each.epoch}, a new log to whoever witnesses this one or kept "
+            f"checkpoints of the one before{nothing}."
+        )
+        if each.signed is None or each.signed[0] > each.kept:
+            continue
+        size, root = each.signed
+        try:
+            if root_of(size) != root:
+                findings.failed(where, f"the root it names is not that of the first {size} entries")
+        except BadFile as error:
+            findings.failed(where, str(error))
+        except Unreadable as error:
+            findings.unchecked(where, str(error))
 
 
 def check_signed(chain: Chain, note: Note, checkpoint: Checkpoint, findings: Findings) -> None:

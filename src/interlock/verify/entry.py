@@ -50,6 +50,7 @@ KINDS = frozenset(
         "subject.erased",
         "ledger.key_rotated",
         "ledger.epoch_opened",
+        "ledger.recovery_dismissed",
         "ledger.pruned",
     }
 )

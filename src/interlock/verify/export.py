@@ -4,7 +4,8 @@
    From the auditor's key, the log hands over to every later one (`chain.py`).
 2. The checkpoint is read once, and everything is checked at its size, also of a log that grows meanwhile. It
    is signed by the newest key, with the key's name as its origin; and, where the auditor brings a trust
-   policy, cosigned by its quorum of witnesses.
+   policy, cosigned by its quorum of witnesses. Of a server no tile is asked for before a trusted key has
+   signed the checkpoint or a handover: it could go on for ever.
 3. The files: exactly those a log of that size has. Every entry is hashed anew, every tile of every level
    compared with what its entries give, and the root of all with the checkpoint.
 4. An older checkpoint the auditor kept: signed by a key of this log, not larger, and the root of the first so
@@ -23,7 +24,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 from interlock.verify import layout
-from interlock.verify.chain import Chain, Handover, check_handovers, check_held, check_signed, find_chain
+from interlock.verify.chain import (
+    Chain,
+    Handover,
+    check_epochs,
+    check_handovers,
+    check_held,
+    check_signed,
+    find_chain,
+    is_signed,
+)
 from interlock.verify.entry import BadEntry, NotKnown
 from interlock.verify.layout import BadFile, Missing, Unreadable
 from interlock.verify.meaning import Meaning
@@ -109,6 +119,11 @@ class _Check:
             self._begin(start)
             meaning = Meaning(findings, roster=pinned, whole=self._first == 0)
             handovers = self._handovers()
+            if self._source.endless and not is_signed(trusted, note[0], handovers):
+                findings.failed(
+                    _CHECKPOINT, "no key that you trust signed it, nor a handover; nothing else was read"
+                )
+                return self._report(checkpoint, meaning, None, cosigned, 0)
             self._strays()
             tiles = Tiles(self._source, checkpoint, self._first, findings)
             for start, entries, done in tiles.bundles():
@@ -120,8 +135,12 @@ class _Check:
                 check_held(chain, since.encode("utf-8", "replace"), checkpoint, tiles.root_of, findings)
             policies = check_policies(self._source, meaning.snapshots, findings)
         if meaning.assumed:
-            findings.warnings.append(
+            findings.warn(
                 f"{meaning.assumed} runs are assumed in the last entries, and not yet put in doubt."
+            )
+        if meaning.unenforced:
+            findings.warn(
+                f"{meaning.unenforced} actions were let run although the policy would not: it observed only."
             )
         return self._report(checkpoint, meaning, chain, cosigned, policies)
 
@@ -141,7 +160,7 @@ class _Check:
             origin=shown(checkpoint.origin) if checkpoint else "",
             root=b64encode(checkpoint.root).decode() if checkpoint else "",
             problems=problems,
-            warnings=tuple(self._findings.warnings),
+            warnings=self._findings.warnings(),
             kinds=dict(sorted(self._kinds.items())),
             cannot_check=self._findings.cannot_check,
             cosigned=cosigned,
@@ -183,7 +202,7 @@ class _Check:
             self._findings.unchecked(where, str(error))
             return []
         if given is None:
-            self._findings.warnings.append(
+            self._findings.warn(
                 "The key came with the export: whoever made the export could have made the key. "
                 "Compare it with one you received another way."
             )
@@ -218,6 +237,7 @@ class _Check:
             return None
         check_handovers(chain, handovers, root_of, findings)
         check_signed(chain, note, checkpoint, findings)
+        check_epochs(chain, root_of, findings)
         try:
             enclosed = self._source.read(_VKEY, layout.MAX_NOTE)
             if chain.newest is not None and enclosed != f"{chain.newest.vkey}\n".encode():
@@ -274,7 +294,7 @@ class _Check:
                 _FIRST,
                 f"the export begins with entry {self._first}; if that is enough, give --from {self._first}",
             )
-        self._findings.warnings.append(
+        self._findings.warn(
             f"Of the entries before {self._first} only the hashes were there: what they say, and what began "
             "with them, was not checked."
         )
@@ -284,6 +304,9 @@ class _Check:
         found: list[Handover] = []
         try:
             listed = self._source.listed("handovers")
+        except BadFile as error:
+            self._findings.failed("handovers", str(error))
+            return found
         except Unreadable as error:
             self._findings.unchecked("handovers", str(error))
             return found

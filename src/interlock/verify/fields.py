@@ -16,7 +16,7 @@ _NONE = type(None)
 _TYPES: Mapping[str, type] = {"text": str, "number": int, "bool": bool, "list": list, "object": dict}
 
 _ACTION = "action text, revision number"
-_RULED = "decision text, policy text, verdict text, inputs text?"
+_RULED = "decision text, policy text, verdict text, inputs text?, observed text?"
 _OPENED = (
     f"{_ACTION}, {_RULED}, action_hash text, rule text, owner text, topic text, agent text, executor text, "
     "approval text?, review_hash text?, tier number?, key text?, expires_at number?, predecessor text?, "
@@ -66,12 +66,13 @@ _TABLE = {
     ),
     "kill.rearmed": "kill text, people list, solo bool, reason text, by text, key text?",
     "kill.drill": "kill text, by text, stop_us number, running number",
-    "subject.erased": "subject text, by text, payloads number, reason text?",
+    "subject.erased": "subject text, by text, payloads number, reason text?, revisions number?",
     "ledger.key_rotated": "vkey text, previous text, by text",
     "ledger.epoch_opened": (
         "epoch number, origin text, vkey text, previous text, kept number, people list, solo bool, "
         "reason text, signed object?"
     ),
+    "ledger.recovery_dismissed": "epoch number, people list, solo bool, reason text, seen number",
     "ledger.pruned": "before number, by text",
 }
 

@@ -1,21 +1,25 @@
 """Whether the entries tell a life that an action can have.
 
 1. An action runs only after it was proposed and the policy allowed it, or a person approved it. The approval
-   names the action hash and the review hash that were requested, is the one open for that revision, and is
-   given once. Where its request asked for a passkey, it carries an assertion.
-2. A claim is for the current revision, carries the action hash that was allowed and the approval and review
-   hash that were given, raises the epoch, and comes before the action expires, is withdrawn, revoked, stale
-   or settled. What an executor elsewhere runs is claimed with a permit, once.
-3. Whatever is settled or in doubt was claimed, for the same revision, last with the same epoch. A revision is
+   names the action hash and the review hash that were requested, is the one open for that revision, is given
+   once, and before the request ends. Where its request asked for a passkey, it carries an assertion.
+2. A claim is for the current revision, carries the action hash that was allowed, the policy that decided
+   about the action last, and the approval and review hash that were given. It comes before the allow ends,
+   and before the action is withdrawn, revoked, stale or settled. How long an approval is valid, entries do
+   not say.
+3. Claims are numbered 1, 2, 3 without a gap. A second one takes over what may have run: the lease of the one
+   before has lapsed. What an executor elsewhere runs is claimed with a permit, once; while one is out that
+   works offline, the action is claimed with that one, or goes in doubt, and nothing else becomes of it.
+4. Whatever is settled or in doubt was claimed, for the same revision, last with the same epoch. A revision is
    settled at most once; what a person reconciles, or a late report settles, was in doubt. A run that the gate
    only assumes is in doubt at once.
-4. An edit and a stale policy decision take permission away; nothing gives it but a first proposal that the
-   policy allows, and an approval. An edit is the answer of whoever made it to the request it supersedes. Only
-   what is stale is requested anew. A claimed action is not edited and ends with its outcome; what has ended
-   stays so.
-5. In doubt without a claim is only what was open when a new epoch of the ledger was opened.
-6. What a kill switch covers is not let run; `stops.py` says what that means.
-7. What is kept for each action is a few words, so a log of millions is followed in one pass.
+5. An edit and a stricter verdict take permission away; nothing gives it but a first proposal that the policy
+   allows, and an approval. What a policy confirms it does not decide more strictly: that makes the action
+   stale. An edit is the answer of whoever made it to the request it supersedes. Only what is stale is
+   requested anew. A claimed action is not edited and ends with its outcome; what has ended stays so.
+6. In doubt without a claim is only what was open when a new epoch of the ledger was opened, and nothing that
+   was open then goes on in any other way.
+7. What a kill switch covers is not let run; `stops.py` says what that means.
 
 What entries mean, and which fields each kind carries: `docs/ledger.md`.
 """
@@ -23,79 +27,37 @@ What entries mean, and which fields each kind carries: `docs/ledger.md`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from enum import Enum, auto
 from typing import Any
 
+from interlock.verify.action import (
+    CLAIMED_ONCE,
+    OFFLINE_TIERS,
+    OVER,
+    WAITING,
+    Action,
+    State,
+    runs,
+    unenforced,
+)
 from interlock.verify.authority import Authority
 from interlock.verify.broken import Broken, Unfounded
+from interlock.verify.epochs import Epochs
 from interlock.verify.passkeys import Passkeys
 from interlock.verify.permits import Permits
 from interlock.verify.stops import Stops
 
-_ALLOWS = frozenset({"allow", "allow_with_constraints"})
+LEASE = 15_000_000
+"""Microseconds for which a claim holds at least: then it may be taken over."""
 _OUTCOMES = frozenset({"succeeded", "failed"})
 _DECIDED = ""
-
-
-class State(Enum):
-    """How far an action came."""
-
-    HELD = auto()
-    MAY_RUN = auto()
-    EDITING = auto()
-    STALE = auto()
-    ENDED = auto()
-    CLAIMED = auto()
-    ASSUMED = auto()
-    DOUBTFUL = auto()
-    SETTLED = auto()
-
-
-_CLAIMED_ONCE = frozenset({State.CLAIMED, State.ASSUMED, State.DOUBTFUL, State.SETTLED})
-
-
-class Action:
-    """What is remembered of an action: its current revision and how far that came."""
-
-    __slots__ = (
-        "about",
-        "action_hash",
-        "approval",
-        "editing",
-        "editors",
-        "epoch",
-        "key",
-        "permit",
-        "permitted",
-        "review_hash",
-        "revision",
-        "state",
-        "step_up",
-    )
-
-    def __init__(self, entry: Mapping[str, Any], state: State) -> None:
-        self.revision: int = entry["revision"]
-        self.action_hash: str = entry["action_hash"]
-        self.about: tuple[str, str] | None = None
-        """Agent and topic, until the action has ended."""
-        self.state = state
-        self.key: str | None = entry.get("key")
-        self.permitted = entry["executor"] == "permitted"
-        self.epoch: int | None = None
-        self.permit: str | None = None
-        self.approval: str | None = None
-        self.review_hash: str | None = None
-        self.step_up = False
-        self.editors: tuple[str, ...] = ()
-        self.editing: tuple[str, str | None] | None = None
-        """Who answers the request with an edit, and the action hash they signed for it."""
+_OUT = "an executor may run it under a permit that works offline"
 
 
 class Life:
     """Follows every action of one namespace through the entries, in order.
 
     Args:
-        recovers: whether this entry, which puts an action in doubt, belongs to the opening of an epoch.
+        epochs: the log's own, of which each voids what was open.
         editor_approved: told of each approval that its entry calls provably tighter.
     """
 
@@ -105,15 +67,15 @@ class Life:
         passkeys: Passkeys,
         permits: Permits,
         stops: Stops,
+        epochs: Epochs,
         *,
-        recovers: Callable[[Mapping[str, Any]], bool],
         editor_approved: Callable[[], None],
     ) -> None:
         self._authority = authority
         self._passkeys = passkeys
         self._permits = permits
         self._stops = stops
-        self._recovers = recovers
+        self._epochs = epochs
         self._editor_approved = editor_approved
         self._actions: dict[str, Action] = {}
         # Actions that are over change no more; those that ended alike are remembered as one.
@@ -124,17 +86,20 @@ class Life:
         self._requests: dict[str, str] = {}
         self.assumed = 0
         """Runs that the gate only assumes and that are not in doubt yet."""
+        self.unenforced = 0
+        """Actions that run only because the policy observes."""
 
     # --- opening ------------------------------------------------------------------------------------------
 
     def proposed(self, entry: Mapping[str, Any]) -> None:
         if entry["action"] in self._actions:
             raise Broken("this action was proposed before")
-        self._open(entry, State.MAY_RUN if entry["decision"] in _ALLOWS else State.HELD)
+        self.unenforced += unenforced(entry)
+        self._open(entry, State.MAY_RUN if runs(entry) else State.HELD)
 
     def edited(self, entry: Mapping[str, Any]) -> None:
         known = self._known(entry)
-        if known.state in _CLAIMED_ONCE:
+        if known.state in CLAIMED_ONCE:
             raise Broken("the action was claimed already; it cannot become another revision")
         if entry["revision"] <= known.revision:
             raise Broken(
@@ -150,8 +115,8 @@ class Life:
             raise Broken("the edit is not the one that its editor signed")
 
     def _open(self, entry: Mapping[str, Any], state: State, editors: tuple[str, ...] = ()) -> None:
-        action = Action(entry, state)
-        action.editors = editors
+        policy = self._authority.named(entry)
+        action = Action(entry, state, policy, self._epochs.number, editors)
         about = entry["agent"], entry["topic"]
         action.about = self._abouts.setdefault(about, about)
         self._actions[entry["action"]] = action
@@ -165,6 +130,12 @@ class Life:
         if action.about is not None:
             self._stops.check(action.about)
 
+    def _is_late(self, action: Action, at: int) -> bool:
+        """Whether its request had ended: later by the time for which kill switches froze it."""
+        if action.until is None or at < action.until or action.about is None:
+            return False
+        return at >= action.until + self._stops.paused(action.about, action.requested_at, at)
+
     def _request(self, action: Action, entry: Mapping[str, Any]) -> None:
         """The request of an entry, if it makes one, becomes the only open one of its action."""
         approval, review_hash = entry.get("approval"), entry.get("review_hash")
@@ -177,20 +148,29 @@ class Life:
         if approval in self._requests:
             raise Broken("the approval request was made before")
         self._requests[approval] = entry["action"]
-        action.approval, action.review_hash = approval, review_hash
+        action.approval, action.review_hash, action.requested_at = approval, review_hash, entry["at"]
         action.step_up = entry.get("step_up") is True
 
     def redecided(self, entry: Mapping[str, Any]) -> None:
-        action = self._current(entry)
+        action, policy = self._current(entry), self._authority.named(entry)
         if action.state is not State.STALE:
-            if entry.get("approval") is not None:
-                raise Broken("a new request was made although the action was not stale")
+            self._confirmed(action, entry, policy)
             return
+        action.decided_anew(entry, policy)
         if entry["decision"] == "deny":
             self._end(entry, action)
             return
         action.state = State.HELD
         self._request(action, entry)
+
+    def _confirmed(self, action: Action, entry: Mapping[str, Any], policy: str) -> None:
+        if entry.get("approval") is not None:
+            raise Broken("a new request was made although the action was not stale")
+        if action.state not in WAITING:
+            raise Broken("it was decided anew although it was not open")
+        action.policy = policy
+        if action.is_tighter(entry):
+            raise Broken("the policy decided more strictly, and the action was not made stale")
 
     # --- stopping -----------------------------------------------------------------------------------------
 
@@ -203,17 +183,20 @@ class Life:
     def _stopped(self, entry: Mapping[str, Any]) -> Action:
         """The action, which from here on may not run by what was decided so far."""
         action = self._current(entry)
-        if action.state in _CLAIMED_ONCE:
+        if action.state in CLAIMED_ONCE:
             raise Broken("the action was claimed already; only its outcome can follow")
         if action.state in (State.ENDED, State.EDITING):
             raise Broken("the action had ended already")
         action.approval = action.review_hash = None
+        if action.offline is not None:
+            raise Broken(f"{_OUT}, so nobody can say that it did not run")
         return action
 
     def _end(self, entry: Mapping[str, Any], action: Action, outcome: str = "") -> None:
         action.state = State.SETTLED if outcome else State.ENDED
-        action.action_hash, action.approval, action.review_hash, action.permit = "", None, None, None
-        action.key, action.editors, action.about = None, (), None
+        action.action_hash, action.approval, action.review_hash, action.offline = "", None, None, None
+        action.key, action.editors, action.policy = None, (), ""
+        action.about = None
         alike = (action.revision, action.epoch, action.state, outcome)
         self._actions[entry["action"]] = self._alike.setdefault(alike, action)
 
@@ -228,6 +211,7 @@ class Life:
             raise Broken("the approval request was decided before")
         self._requests[approval] = _DECIDED
         action = self._actions[about]
+        self._check_epoch(action)
         if action.approval != approval or action.state is not State.HELD:
             raise Broken("the request had ended before it was decided")
         if about != entry["action"] or action.revision != entry["revision"]:
@@ -237,9 +221,9 @@ class Life:
         if action.review_hash != entry["review_hash"]:
             raise Broken("the answer names another review hash than was requested")
         key, editors, step_up = action.key, action.editors, action.step_up
-        answer = entry["decision"]
+        answer, late = entry["decision"], self._is_late(action, entry["at"])
         if answer == "approve":
-            action.state = State.MAY_RUN
+            action.state, action.until = State.MAY_RUN, None
         elif answer == "edit":
             action.state, action.editing = State.EDITING, (entry["person"], _signed_hash(entry))
         else:
@@ -247,6 +231,8 @@ class Life:
         if self._authority.decided(entry, key, editors):
             self._editor_approved()
         self._passkeys.check(entry, needed=step_up and answer == "approve")
+        if late:
+            raise Broken("the request was answered after its time")
         self._check_running(action)
 
     # --- running ------------------------------------------------------------------------------------------
@@ -255,11 +241,22 @@ class Life:
         action = self._current(entry)
         if action.state is not State.MAY_RUN:
             raise Broken("a permit was minted for an action that may not run")
+        outstanding = action.offline
+        if entry["offline"]:
+            action.offline = entry["permit"]
+        self._permits.minted(entry)
+        if outstanding is not None:
+            raise Broken(f"{_OUT}, and another was minted")
         if entry["action_hash"] != action.action_hash:
             raise Broken("the permit names another action hash than was allowed")
+        if entry["policy"] != action.policy:
+            raise Broken("the permit names another policy than decided about it last")
         if not action.permitted:
             raise Broken("a permit was minted for an action that no executor elsewhere runs")
-        self._permits.minted(entry)
+        if entry["offline"] and action.tier not in OFFLINE_TIERS:
+            raise Broken("a permit that works offline is for tiers 1 and 2")
+        if action.until is not None and entry["expires_at"] > action.until:
+            raise Broken("the permit outlives what it rests on")
         self._check_running(action)
 
     def claimed(self, entry: Mapping[str, Any]) -> None:
@@ -269,37 +266,53 @@ class Life:
             raise Broken("the action was claimed again after it had run")
         if state is not State.MAY_RUN and state is not State.CLAIMED:
             raise Broken("the action was claimed without being allowed or approved")
-        epoch = entry["epoch"]
-        if epoch <= (action.epoch or 0):
-            raise Broken(f"the action was claimed without a later epoch than {action.epoch or 0}")
-        again, action.epoch, action.state = state is State.CLAIMED, epoch, State.CLAIMED
+        epoch, expected, at = entry["epoch"], (action.epoch or 0) + 1, entry["at"]
+        before, action.claimed_at = action.claimed_at, at
+        action.epoch, action.state = epoch, State.CLAIMED
+        if entry.get("assumed") is True:
+            action.state = State.ASSUMED
+            self.assumed += 1
+        if epoch != expected:
+            raise Broken(f"the action was claimed with epoch {epoch} where {expected} is next")
         if entry["action_hash"] != action.action_hash:
             raise Broken("the claim names another action hash than was allowed")
+        if entry["policy"] != action.policy:
+            raise Broken("the claim names another policy than decided about it last")
         if entry.get("approval") != action.approval:
             raise Broken("the claim names another approval than the one it was given")
         if entry.get("review_hash") != action.review_hash:
             raise Broken("the claim names another review hash than was approved")
-        if entry.get("assumed") is True:
-            action.state = State.ASSUMED
-            self.assumed += 1
+        again = state is State.CLAIMED
         if entry.get("permit") is not None:
-            if again:
-                raise Broken("an action that was claimed already ran once more with a permit")
-            action.permit = entry["permit"]
-            offline_under = self._permits.redeemed(entry)
-            if offline_under != entry["policy"]:
-                self._authority.under_policy(entry)
-            if offline_under is None:
-                self._check_running(action)
-        elif action.permitted:
+            self._redeemed(action, entry, again=again)
+            return
+        if action.permitted:
             raise Broken("what an executor elsewhere runs was claimed without a permit")
-        elif action.state is State.ASSUMED:
+        if action.state is State.ASSUMED:
             raise Broken("a run is assumed only where a permit was out")
-        else:
-            self._check_running(action)
+        if again and at < before + LEASE:
+            raise Broken("the action was claimed again before the lease of the claim before it had lapsed")
+        if not again:
+            _check_time(action, at)
+        self._check_running(action)
+
+    def _redeemed(self, action: Action, entry: Mapping[str, Any], *, again: bool) -> None:
+        outstanding, action.offline = action.offline, None
+        if again:
+            raise Broken("an action that was claimed already ran once more with a permit")
+        if self._permits.redeemed(entry):
+            return  # What ran without asking ran while it might; under which policy, is said above.
+        if outstanding is not None:
+            raise Broken(f"{_OUT}, and another was redeemed")
+        self._authority.under_policy(entry)
+        _check_time(action, entry["at"])
+        self._check_running(action)
 
     def settled(self, entry: Mapping[str, Any]) -> None:
-        self._settle(self._ran(entry), entry)
+        action = self._ran(entry)
+        if action.state is State.DOUBTFUL:
+            raise Broken("what is in doubt is settled by a late report or by a person")
+        self._settle(action, entry)
 
     def in_doubt(self, entry: Mapping[str, Any]) -> None:
         if entry.get("recovery") is not None:
@@ -313,13 +326,15 @@ class Life:
         action.state = State.DOUBTFUL
 
     def _recovered(self, entry: Mapping[str, Any]) -> None:
-        if not self._recovers(entry):
+        if not self._epochs.recovers(entry):
             raise Broken("it was put in doubt by the opening of an epoch that is not being opened")
-        action = self._current(entry)
-        if action.state in (State.ENDED, State.DOUBTFUL, State.SETTLED):
+        action = self._current(entry, recovering=True)
+        if action.state in OVER:
             raise Broken("the opening of an epoch put in doubt what was not open")
         if entry["epoch"] != (action.epoch or 0):
             raise Broken(f"the action was last claimed with epoch {action.epoch or 0}")
+        if action.state is State.ASSUMED:
+            self.assumed -= 1
         action.state, action.approval, action.review_hash = State.DOUBTFUL, None, None
 
     def reconciled(self, entry: Mapping[str, Any]) -> None:
@@ -360,17 +375,30 @@ class Life:
 
     # --- finding ------------------------------------------------------------------------------------------
 
-    def _known(self, entry: Mapping[str, Any]) -> Action:
+    def _known(self, entry: Mapping[str, Any], *, recovering: bool = False) -> Action:
+        """The action, unless a new epoch voided it (rule 6)."""
         action = self._actions.get(entry["action"])
         if action is None:
             raise Unfounded("the action was never proposed")
+        if action.log_epoch != self._epochs.number and not recovering:
+            self._check_epoch(action)
         return action
 
-    def _current(self, entry: Mapping[str, Any]) -> Action:
-        action = self._known(entry)
+    def _check_epoch(self, action: Action) -> None:
+        number = self._epochs.number
+        if action.log_epoch != number and action.state not in OVER:
+            raise Broken(f"it was open when epoch {number} was opened, and was not put in doubt")
+
+    def _current(self, entry: Mapping[str, Any], *, recovering: bool = False) -> Action:
+        action = self._known(entry, recovering=recovering)
         if entry["revision"] != action.revision:
             raise Broken(f"revision {entry['revision']} is not the current one, {action.revision}")
         return action
+
+
+def _check_time(action: Action, at: int) -> None:
+    if action.until is not None and at >= action.until:
+        raise Broken("the action was claimed after the time that it was allowed for")
 
 
 def _signed_hash(entry: Mapping[str, Any]) -> str | None:

@@ -2,7 +2,9 @@
 
 1. Each rule of a kind is asked, also where another already said no: an approval by a stranger and for other
    bytes is told as both.
-2. Each namespace has its own actions, keys, people and policies. The log's own entries are for all of it.
+2. Each namespace has its own actions, keys, people and policies. A home writes one; of a log with more than
+   `MAX_NAMESPACES` the rest is not followed. The log's own entries are for all of it, and stand in the first
+   one, with the people who may write them.
 3. A log that is read from its beginning has to found everything it rests on. Of one whose beginning is not
    there, what began before is not judged; what contradicts itself is.
 """
@@ -14,6 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from interlock.verify.action import check_floor
 from interlock.verify.authority import Authority
 from interlock.verify.broken import Broken, Unclear, Unfounded
 from interlock.verify.epochs import Epochs, check_openers
@@ -24,6 +27,7 @@ from interlock.verify.permits import Permits
 from interlock.verify.report import Findings
 from interlock.verify.stops import Stops
 
+MAX_NAMESPACES = 64
 _Entry = Mapping[str, Any]
 _Step = Callable[[_Entry], object]
 
@@ -46,6 +50,7 @@ class Meaning:
         self._whole = whole
         self._number = 0
         self._spaces: dict[str, _Space] = {}
+        self._crowded = False
         self.epochs = Epochs()
         self.solo = array("Q")
         self.tightened = array("Q")
@@ -55,7 +60,9 @@ class Meaning:
         self._number = number
         space = self._spaces.get(entry["namespace"])
         if space is None:
-            space = self._spaces[entry["namespace"]] = _Space(self, self._roster)
+            space = self._begun(entry["namespace"])
+            if space is None:
+                return
         if self.epochs.opening is not None:
             self.epochs.passing(entry)
         for step in space.steps[entry["kind"]]:
@@ -65,6 +72,17 @@ class Meaning:
                 self._told(entry, error)
             except Unclear as error:
                 self._findings.unchecked(f"entry {number}", f"{entry['kind']}: {error}")
+
+    def _begun(self, namespace: str) -> _Space | None:
+        """A namespace that was not met before; None beyond the bound, which is told."""
+        if len(self._spaces) < MAX_NAMESPACES:
+            self._spaces[namespace] = _Space(self, self._roster)
+        elif not self._crowded:
+            self._crowded = True
+            self._findings.unchecked(
+                f"entry {self._number}", f"it is of a log of more than {MAX_NAMESPACES} namespaces"
+            )
+        return self._spaces.get(namespace)
 
     def note_key(self, number: int, entry: _Entry) -> None:
         """Take an entry after one that is not known here: only what it says about the log's keys counts."""
@@ -96,6 +114,11 @@ class Meaning:
         """How many runs the last entries assume, without having put them in doubt yet."""
         return sum(space.life.assumed for space in self._spaces.values())
 
+    @property
+    def unenforced(self) -> int:
+        """How many actions were let run only because the policy observed and did not enforce."""
+        return sum(space.life.unenforced for space in self._spaces.values())
+
     def permits(self) -> dict[str, int]:
         """How many permits were minted, were to work offline, were redeemed, and ran only as is assumed."""
         counts: Counter[str] = Counter(minted=0, offline=0, redeemed=0, assumed=0)
@@ -123,10 +146,18 @@ class Meaning:
         self.epochs.prune(entry, self._number)
 
     def _opened(self, entry: _Entry) -> None:
+        self.epochs.opened(entry, self._number, lambda: self._check_people(entry))
+
+    def _dismissed(self, entry: _Entry) -> None:
+        self.epochs.dismissed(entry, lambda: self._check_people(entry))
+
+    def _check_people(self, entry: _Entry) -> None:
         enrolled = self._spaces[entry["namespace"]].authority.enrolled
-        self.epochs.opened(
-            entry, self._number, lambda: check_openers(entry["people"], entry["solo"], enrolled)
-        )
+        check_openers(entry["people"], entry["solo"], enrolled)
+
+    def _own(self, entry: _Entry) -> None:
+        if entry["namespace"] != next(iter(self._spaces)):
+            raise Broken("it is about the log, and stands in another namespace than the log began with")
 
 
 class _Space:
@@ -144,16 +175,16 @@ class _Space:
             passkeys,
             self.permits,
             stops,
-            recovers=meaning.epochs.recovers,
+            meaning.epochs,
             editor_approved=meaning._editor_approved,
         )
         under, acted = authority.under_policy, authority.acted
         steps: dict[str, tuple[_Step, ...]] = {
             "policy.activated": (authority.activated,),
-            "action.proposed": (authority.proposed, life.proposed),
-            "action.edited": (authority.proposed, self._edited, life.edited),
-            "action.redecided": (under, life.redecided),
-            "action.stale": (under, life.stale),
+            "action.proposed": (authority.proposed, check_floor, life.proposed),
+            "action.edited": (authority.proposed, check_floor, self._edited, life.edited),
+            "action.redecided": (under, check_floor, life.redecided),
+            "action.stale": (under, check_floor, life.stale),
             "action.expired": (life.over,),
             "action.withdrawn": (life.over,),
             "action.revoked": (acted, life.over),
@@ -174,9 +205,10 @@ class _Space:
             "kill.rearmed": (stops.lifted,),
             "kill.drill": (stops.drilled,),
             "subject.erased": (meaning.epochs.erase,),
-            "ledger.key_rotated": (meaning._rotated,),
-            "ledger.epoch_opened": (meaning._opened,),
-            "ledger.pruned": (meaning._pruned,),
+            "ledger.key_rotated": (meaning._own, meaning._rotated),
+            "ledger.epoch_opened": (meaning._own, meaning._opened),
+            "ledger.recovery_dismissed": (meaning._own, meaning._dismissed),
+            "ledger.pruned": (meaning._own, meaning._pruned),
         }
         self.steps: dict[str, tuple[_Step, ...]] = {}
         for kind, fields in FIELDS.items():

@@ -27,6 +27,9 @@ def check_policies(source: Source, snapshots: Collection[str], findings: Finding
     """
     try:
         listed = source.listed("policies")
+    except BadFile as error:
+        findings.failed("policies", str(error))
+        return 0
     except Unreadable as error:
         findings.unchecked("policies", str(error))
         return 0
@@ -41,9 +44,7 @@ def check_policies(source: Source, snapshots: Collection[str], findings: Finding
     good = {digest for digest in sorted(digests) if _check(source, digest, findings)}
     lacking = len(snapshots) - sum(1 for digest in known if digest in good)
     if lacking and (good or listed is not None):
-        findings.warnings.append(
-            f"{lacking} of {len(snapshots)} policies are not there; --replay needs them."
-        )
+        findings.warn(f"{lacking} of {len(snapshots)} policies are not there; --replay needs them.")
     return len(good)
 
 
@@ -57,7 +58,7 @@ def _check(source: Source, digest: str, findings: Findings) -> bool:
         findings.failed(where, str(error))
         return False
     except Unreadable as error:
-        findings.warnings.append(f"{shown(where)}: {error}.")
+        findings.warn(f"{shown(where)}: {error}.")
         return False
     if sha256(content).hexdigest() != digest:
         findings.failed(where, "its SHA-256 is not its name")

@@ -22,7 +22,7 @@ from interlock.verify.fields import check_fields
 _NESTED = frozenset({float, list, dict})
 _MAX_SHAPES = 64
 """Of one kind."""
-_MAX_NAMESPACES = 4096
+_MAX_NAMESPACES = 64
 
 
 class Reader:

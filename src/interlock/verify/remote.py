@@ -64,6 +64,8 @@ class Remote:
         BadUrl: it is no http or https URL, or carries a password, a query or a fragment.
     """
 
+    endless = True
+
     def __init__(
         self,
         url: str,

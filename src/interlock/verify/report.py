@@ -2,7 +2,7 @@
 
 1. There are three answers and they never mix: the export holds (`ok`), it does not, or it cannot be checked
    (`cannot_check`: an unknown version or algorithm, no key). A failure outranks what could not be checked.
-2. At most `MAX_PROBLEMS` are told one by one; the rest are counted.
+2. At most `MAX_PROBLEMS` are told one by one, and as many warnings; the rest are counted.
 3. Names and values out of the export are somebody else's text: they are shown in printable ASCII only.
 """
 
@@ -74,7 +74,8 @@ class Report:
 class Findings:
     """Collects what one verification meets on its way."""
 
-    warnings: list[str] = field(default_factory=list)
+    _warnings: list[str] = field(default_factory=list)
+    _unwarned: int = 0
     _failed: list[Problem] = field(default_factory=list)
     _unchecked: list[Problem] = field(default_factory=list)
     _untold: int = 0
@@ -84,6 +85,16 @@ class Findings:
 
     def unchecked(self, where: str, what: str) -> None:
         self._add(self._unchecked, where, what)
+
+    def warn(self, what: str) -> None:
+        if len(self._warnings) < MAX_PROBLEMS:
+            self._warnings.append(what)
+        else:
+            self._unwarned += 1
+
+    def warnings(self) -> tuple[str, ...]:
+        more = [f"And {self._unwarned} more warnings."] if self._unwarned else []
+        return (*self._warnings, *more)
 
     def _add(self, to: list[Problem], where: str, what: str) -> None:
         if len(to) < MAX_PROBLEMS:

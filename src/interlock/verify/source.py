@@ -3,7 +3,7 @@
 1. A source has two kinds of files: plain ones, read by name, and tiles, read by place.
 2. From a folder, a file is read only if it is a regular file and no larger than it can rightly be.
 3. What a folder holds beyond what a log of that size has is told by `strays`; a server's files cannot be
-   listed, and what it is not asked for proves nothing.
+   listed, and what it is not asked for proves nothing. It can go on for ever (`endless`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,14 @@ T = TypeVar("T")
 
 
 class Source(Protocol):
-    """An export that can be read. Every method may raise `BadFile` and `Unreadable`."""
+    """An export that can be read. Every method may raise `BadFile` and `Unreadable`.
+
+    Attributes:
+        endless: whether it is somebody else who decides how much there is to read.
+    """
+
+    @property
+    def endless(self) -> bool: ...
 
     def read(self, name: str, limit: int) -> bytes:
         """A plain file of at most `limit` bytes. Raises `Missing` where there is none."""
@@ -29,7 +36,7 @@ class Source(Protocol):
         """The first `width` hashes of a tile, or entries of a bundle (`level` None)."""
 
     def listed(self, folder: str, /) -> Sequence[str] | None:
-        """The names in a folder, sorted; None where there is no folder, or where it cannot be listed."""
+        """The names in a folder, sorted; None where there is nothing, or where it cannot be listed."""
 
     def strays(self, size: int, first: int, /) -> Iterable[str]:
         """Every file under ``tile/`` that this export does not have."""
@@ -40,6 +47,8 @@ class Source(Protocol):
 
 class Folder:
     """An export in a folder."""
+
+    endless = False
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -66,8 +75,10 @@ class Folder:
     def listed(self, folder: str) -> Sequence[str] | None:
         try:
             return sorted(item.name for item in (self._directory / folder).iterdir())
-        except (FileNotFoundError, NotADirectoryError):
+        except FileNotFoundError:
             return None
+        except NotADirectoryError:
+            raise BadFile("it is not a folder") from None
         except OSError as error:
             raise Unreadable(f"it cannot be listed: {error.strerror}") from None
 

@@ -7,6 +7,7 @@
    solo. A drill is lifted by what says how long it took, or by one person.
 3. In between, no action in its scope is allowed, approved, edited, given a permit, or claimed. A run under a
    permit that works offline may be reported: nobody can stop that one before its permit ends.
+4. What is held meanwhile is frozen: its request ends later, by the time for which kill switches covered it.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ class _Switch(NamedTuple):
     scope: str
     target: str | None
     drill: bool
+    since: int
 
     def covers(self, agent: str, topic: str) -> bool:
         if self.scope == "agent":
@@ -38,19 +40,20 @@ class Stops:
         engaged: how many were engaged; drills: how many of these were drills.
     """
 
-    __slots__ = ("_authority", "_off", "_on", "drills", "engaged")
+    __slots__ = ("_authority", "_off", "_on", "_over", "drills", "engaged")
 
     def __init__(self, authority: Authority) -> None:
         self._authority = authority
         self._on: dict[str, _Switch] = {}
         self._off: set[str] = set()
+        self._over: list[tuple[_Switch, int]] = []
         self.engaged = self.drills = 0
 
     def put_on(self, entry: Mapping[str, Any]) -> None:
         kill, scope, target = entry["kill"], entry["scope"], entry.get("target")
         known = kill in self._on or kill in self._off
         drill = entry.get("drill") is True
-        self._on[kill] = _Switch(scope, target, drill)
+        self._on[kill] = _Switch(scope, target, drill, entry["at"])
         self.engaged += 1
         self.drills += drill
         if known:
@@ -88,6 +91,16 @@ class Stops:
             if switch.covers(*about):
                 raise Broken(f"the kill switch {kill} covered it")
 
+    def paused(self, about: tuple[str, str], since: int, now: int) -> int:
+        """For how many microseconds of that time this agent's actions of this topic were covered."""
+        total, end = 0, since
+        spans = [*self._over, *((switch, now) for switch in self._on.values())]
+        for switch, until in sorted(spans, key=lambda span: span[0].since):
+            if switch.covers(*about) and until > end:
+                total += until - max(switch.since, end)
+                end = until
+        return total
+
     def _take(self, entry: Mapping[str, Any]) -> _Switch:
         kill = entry["kill"]
         switch = self._on.pop(kill, None)
@@ -97,6 +110,7 @@ class Stops:
             raise Broken("the kill switch had been lifted before")
         if switch is None:
             raise Unfounded("the kill switch was never engaged")
+        self._over.append((switch, entry["at"]))
         return switch
 
     def _check_person(self, person: str) -> None:

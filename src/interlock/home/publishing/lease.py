@@ -2,7 +2,7 @@
 
 1. The row `published` names the host, how long its lease lasts, and a number that grows whenever the lease
    changes hands or lapsed in between. It is compared and set inside the journal's transactions, in which
-   nobody else writes, with the database's time.
+   nobody else writes, with the database's time. A lease that lasts longer than any that is taken is none.
 2. A host takes the lease when there is something to sign and nobody holds it, and renews it by publishing. It
    publishes under the number it has: one that was paused meanwhile finds another number, and is refused.
 3. The row also carries the newest checkpoint to the other hosts. Nobody believes it for standing there.
@@ -98,7 +98,7 @@ class Lease:
 
         def read(tx: Tx) -> Seen:
             holder, number, until, checkpoint = tx.one(_READ) or ("", 0, 0, "")
-            running, mine = until > tx.now, holder == self._host
+            running, mine = _runs(tx, until), holder == self._host
             return Seen(
                 number,
                 mine=running and mine,
@@ -120,7 +120,7 @@ class Lease:
             tx.insert(_MAKE, (tx.namespace, self._host, 1, tx.now + LEASE_US, 0, "", tx.now))
             return 1
         holder, number, until = row[:3]
-        if until > tx.now:
+        if _runs(tx, until):
             return int(number) if holder == self._host else None
         tx.write(_TAKE, holder_=self._host, epoch_=number + 1, until_=tx.now + LEASE_US)
         return int(number) + 1
@@ -141,6 +141,11 @@ class Lease:
             return told == 1
 
         return self._journal.commit(tell)
+
+
+def _runs(tx: Tx, until: int) -> bool:
+    """Whether a lease is one that a host took: nobody takes a longer one, so that is nobody's."""
+    return tx.now < until <= tx.now + LEASE_US
 
 
 def host_of(folder: Path) -> str:

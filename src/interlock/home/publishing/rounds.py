@@ -19,9 +19,10 @@ from interlock.home.publishing.export import begun_at
 from interlock.home.publishing.handover import Handovers
 from interlock.home.publishing.lease import Lease, Seen, host_of
 from interlock.home.publishing.rows import least
-from interlock.home.publishing.signed import Mark, Signed
+from interlock.home.publishing.signed import Mark, Signed, read_noted, write_noted
 from interlock.home.publishing.tiles import NoTiles, TileFolder
 from interlock.journal import Journal
+from interlock.journal.epochs import FIRST
 from interlock.ledger import Frontier, TileFile, TileWriter, checkpoint, leaf_hash, signed_by
 from interlock.model.errors import HomeUnusable, RecoveryRequired, Tampered
 
@@ -85,6 +86,11 @@ class Rounds:
             )
         if size == state.size and head != state.tree:
             raise _elsewhere(size, state.size)
+        epoch = state.chain.current.epoch
+        if epoch != FIRST and all(each.number != epoch for each in seen.epochs):
+            raise Tampered(f"The row of the ledger's epoch {epoch} is missing from the database.")
+        if seen.opened is None:
+            self._continues_noted(head)
         if seen.checkpoint != state.note and size_of(seen.checkpoint) >= state.size:
             state = self._follow(state, seen, size)
         published = bool(state.note) and seen.checkpoint == state.note
@@ -92,7 +98,25 @@ class Rounds:
             state, published = self._sign(state, head, seen)
         if published:
             self._finish(known, state)
+        if state.size < size:
+            # Whoever has the lease may never sign it: what is here now is what it has to be.
+            write_noted(self._folder, head, state.chain.current.epoch)
         return state
+
+    def noted(self) -> Frontier:
+        """What was there and could not be signed here; never more than that."""
+        return read_noted(self._folder, self.signed().chain.current.epoch)
+
+    def _continues_noted(self, head: Frontier) -> None:
+        """Raises `RecoveryRequired` where the head does not continue what could not be signed before."""
+        noted = self.noted()
+        if noted.size > head.size:
+            raise RecoveryRequired(
+                f"The database ends at entry {head.size}; it once had {noted.size}.", fix=ADVICE
+            )
+        entries = self._journal.entries(noted.size, head.size) if noted.size > self.signed().size else ()
+        if entries and noted.appended(map(leaf_hash, entries)) != head:
+            raise _elsewhere(head.size, noted.size)
 
     def _sign(self, state: Signed, head: Frontier, seen: Seen) -> tuple[Signed, bool]:
         """Sign the head and publish it; false where another host was faster."""

@@ -5,6 +5,8 @@
 2. ``mark`` holds the ledger's size after each commit, without waiting for the disk: a database put back after
    a crash is shorter than the mark even where nothing newer had been signed. Processes that write it wait
    for each other, and it only grows; a new epoch of the ledger begins it anew.
+3. ``noted.json`` holds size and frontier of entries that a round found and could not sign, because another
+   host has the lease: what is there then has to stay, whoever signs it.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from interlock.ledger import Frontier
 from interlock.model.errors import HomeUnusable
 
 _SIGNED = "signed.json"
+_NOTED = "noted.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,32 @@ class Signed:
             "stale": self.stale,
         }
         write_whole(folder / _SIGNED, json.dumps(state).encode())
+
+
+def read_noted(folder: Path, epoch: int) -> Frontier:
+    """What a round found and could not sign; empty where there is nothing of the kind.
+
+    Args:
+        epoch: the number of the ledger's epoch; what was noted in an earlier one does not count.
+
+    Raises:
+        HomeUnusable: the file does not read.
+    """
+    path = folder / _NOTED
+    try:
+        state = json.loads(path.read_bytes())
+        tree = Frontier.from_bytes(state["size"], bytes.fromhex(state["frontier"]))
+        return tree if state["epoch"] == epoch else Frontier.EMPTY
+    except FileNotFoundError:
+        return Frontier.EMPTY
+    except (ValueError, KeyError, TypeError) as error:
+        raise HomeUnusable(f"{path} does not read: {error}.", fix="Restore it from its backup.") from error
+
+
+def write_noted(folder: Path, tree: Frontier, epoch: int) -> None:
+    """Keep it, durably."""
+    state = {"size": tree.size, "frontier": tree.to_bytes().hex(), "epoch": epoch}
+    write_whole(folder / _NOTED, json.dumps(state).encode())
 
 
 class Mark:

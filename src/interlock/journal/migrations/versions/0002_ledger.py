@@ -16,6 +16,8 @@ def upgrade() -> None:
     op.add_column("head", sa.Column("stopped", sa.BigInteger(), nullable=False, server_default="0"))
     op.add_column("head", sa.Column("epoch", sa.BigInteger(), nullable=False, server_default="1"))
     op.add_column("payloads", sa.Column("subject", TEXT, nullable=True))
+    op.add_column("actions", sa.Column("output_hash", TEXT, nullable=True))
+    op.add_column("decisions", sa.Column("note_hash", TEXT, nullable=True))
     op.create_table(
         "subjects",
         sa.Column("namespace", TEXT, nullable=False),
@@ -67,6 +69,25 @@ def upgrade() -> None:
         sa.Column("at", sa.BigInteger(), nullable=False),
         sa.Column("mac", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("namespace", "person"),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "dismissals",
+        sa.Column("namespace", TEXT, nullable=False),
+        sa.Column("epoch", NUMBER, autoincrement=False, nullable=False),
+        sa.Column("entry", NUMBER, autoincrement=False, nullable=False),
+        sa.Column("seen", NUMBER, autoincrement=False, nullable=False),
+        sa.Column("mac", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("namespace", "epoch", "entry"),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "alarms",
+        sa.Column("namespace", TEXT, nullable=False),
+        sa.Column("epoch", NUMBER, autoincrement=False, nullable=False),
+        sa.Column("seen", NUMBER, autoincrement=False, nullable=False),
+        sa.Column("mac", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("namespace", "epoch"),
         sqlite_with_rowid=False,
     )
     op.create_table(
