@@ -18,7 +18,7 @@ from cli_command import run as run_command
 from erasing import erase
 
 from house import BOTH, REFUND, House, ManualClock, agent
-from interlock.gate import Answer, Report
+from interlock.gate import Answer, Report, Scope
 from interlock.identity import Caller, KeyKind, Role
 from interlock.journal import Tx
 from interlock.ledger import Kind
@@ -160,6 +160,11 @@ def everything(house: House, clock: ManualClock) -> None:
     assert held_before is not None
     assert held_before.state == "allowed"
     house.activate(POLICY)
+
+    kill = home.kill_switches.engage(Scope.AGENT, "support", "smoke", caller=bob.caller).switch.id
+    for person in (ann, bob):
+        home.kill_switches.rearm(kill, "it was the toaster", person.caller)
+    home.kill_switches.drill(Scope.ALL, None, "every month", caller=bob.caller)
 
     home.keyring.revoke(key.id, by="test")
     erase(house, "zoe@example.com")
