@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from house import BOTH, POLICY, REFUND, House, agent
-from interlock.dispatch import Dispatcher, HttpConnector
+from interlock.dispatch import Dispatcher
 from interlock.journal import KeyFile, KeysUnavailable, Subjects
 from interlock.journal.subjects import AT_ONCE, OUTSTANDING
 from interlock.model.actions import Proposal
@@ -144,7 +144,7 @@ def test_deadlines_do_not_wait_for_claims_that_wait_for_it(
     clock.forward(1000)  # held requests are over, allowed actions are not
 
     async def story() -> None:
-        dispatcher = Dispatcher(house.gate, HttpConnector({}.get), house.home.leases)
+        dispatcher = Dispatcher(house.gate, house.home.connectors(), house.home.leases)
         runs = [asyncio.create_task(dispatcher.run(one)) for one in allowed]
         await asked(service, len(runs))
         assert await asyncio.wait_for(asyncio.to_thread(house.gate.sweep), 20) > 0
