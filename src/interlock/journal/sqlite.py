@@ -1,6 +1,7 @@
 """SQLite: one file, WAL with `synchronous=FULL`, several processes taking turns.
 
-1. The file is private to its user; SQLite gives its side files the same mode.
+1. The file is private to its user; SQLite gives its side files the same mode. Nobody in this process opens it
+   beside SQLite but `beside.py`, which says why.
 2. Writers pass the turnstile, then BEGIN IMMEDIATE; a commit that returned survives power loss.
 3. Deleted content is overwritten (`secure_delete`). Moving rows between pages leaves copies all the same, so
    whoever destroys a key looks for it afterwards (`holds`) and writes its table anew where it is still found.
@@ -9,16 +10,15 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from sqlalchemy import Connection, Dialect, Table, bindparam, create_engine, delete, event, insert, select
 
-from interlock.journal import tables
+from interlock.journal import beside, tables
 from interlock.journal.clock import Clock, SystemClock
 from interlock.journal.database import Head
 from interlock.journal.prepared import Prepared, Row
@@ -38,7 +38,6 @@ _HEAD = Prepared(
 
 PURGE_SEC = 5.0
 """How long a purge waits for whoever still reads an old state."""
-_PIECE = 1 << 20
 
 
 class SqliteDatabase:
@@ -68,7 +67,7 @@ class SqliteDatabase:
 
     @contextmanager
     def alone(self) -> Iterator[Connection]:
-        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
+        beside.make(self._path)
         with self._turnstile, self.reader.begin() as connection:
             yield connection
 
@@ -158,30 +157,14 @@ class SqliteDatabase:
             connection.close()
 
     def holds(self, content: bytes) -> bool:
-        for path in (self._path, self._path.with_name(f"{self._path.name}-wal")):
-            try:
-                with path.open("rb") as file:
-                    if _contains(file, content):
-                        return True
-            except FileNotFoundError:
-                continue
-        return False
+        wal = self._path.with_name(f"{self._path.name}-wal")
+        return beside.contains(self._path, content) or beside.log_contains(wal, content)
 
     def close(self) -> None:
         if self._writer is not None:
             self._writer.close()
         self.reader.dispose()
         self._turnstile.close()
-
-
-def _contains(file: BinaryIO, content: bytes) -> bool:
-    """Whether a file holds these bytes; read in pieces that overlap."""
-    tail = b""
-    while piece := file.read(_PIECE):
-        if content in tail + piece:
-            return True
-        tail = (tail + piece)[-len(content) :]
-    return False
 
 
 def _configure(connection: Any, _record: Any) -> None:
