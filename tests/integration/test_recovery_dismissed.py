@@ -266,3 +266,23 @@ def test_a_witness_with_a_number_beyond_all_logs_bricks_nothing(team: tuple[Hous
     house, ann, bob = team
     house.home.recovery.contradicted("The witness w says much.", 2**63 - 1)
     assert dismissed(house, ann, bob).dismissed
+
+
+def test_an_old_dismissal_that_was_hidden_and_put_back_ends_nothing(
+    team: tuple[House, Person, Person], open_house: Open, clock: ManualClock
+) -> None:
+    house, ann, bob = team
+    house.home.recovery.contradicted("The witness w says that it has cosigned 50.", 50)
+    dismissed(house, ann, bob)
+    house.sql("UPDATE dismissals SET namespace = 'hidden'")
+    assert proposes(house, "meanwhile")
+    house.home.publisher.publish()
+    house.home.recovery.contradicted("The witness w says that it has cosigned 90.", 90)
+    shut(house)
+    house.sql("UPDATE dismissals SET namespace = 'default'")
+    house.sql("UPDATE head SET stopped = 0")
+    house = again(open_house, clock)
+    assert house.home.recovery.required is not None
+    assert not proposes(house, "anew")
+    dismissed(house, ann, bob)
+    assert proposes(house, "after two people said so")

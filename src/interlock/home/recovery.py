@@ -407,14 +407,16 @@ class Recovery:
             size, tree, _ = self._journal.head()
         except HomeUnusable:
             size, tree = 0, Frontier.EMPTY  # it is away; what is known has to be kept all the same
+        epoch = self._publisher.chain.current.epoch
         try:
-            dismissed = self._journal.look(last_dismissed)
+            # What stands in the ledger by now ends nothing, though its row should turn up only later.
+            dismissed = max(self._journal.look(last_dismissed), (epoch, size - 1))
         except HomeUnusable:
             dismissed = NEVER
         found = Record(
             why.detail,
             self._journal.clock.now(),
-            self._publisher.chain.current.epoch,
+            epoch,
             max(seen, signed, self._publisher.marked()),
             isinstance(why, Stopped),
             not isinstance(why, Told),

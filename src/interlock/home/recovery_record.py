@@ -36,7 +36,7 @@ class Record:
         told: this home was only told, by the database, and knows of nothing that is missing.
         own: this home itself knows of something that is missing; then nobody can dismiss it.
         signed, kept: entries and root (hexadecimal) of what was signed, and of what the database had then.
-        dismissed: the newest dismissal that was known when it was found; a later one ends it.
+        dismissed: the end of the ledger when it was found; a dismissal that stands further on ends it.
         claimed: the numbers of entries that witnesses named.
         ended: how it ended, in ``recovered/``.
     """

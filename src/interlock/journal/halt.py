@@ -65,7 +65,8 @@ class Halt:
         why: what this process was told, or found; None while it may write.
         epoch: the newest that this process knew when it opened or was stopped: a later one ends rule 2.
         begun: when that epoch was opened, in microseconds UTC; 0 for the first.
-        dismissed: the newest dismissal that it knew then: a later one ends rule 2 for whoever was told.
+        dismissed: a dismissal that stands further on in the ledger ends rule 2 for whoever was told: the end
+            of the ledger when this process opened or was stopped.
         listeners: called with `why` when this process finds that it may not write.
     """
 
@@ -152,7 +153,8 @@ class Halt:
         number, begun = newest_since(tx)
         if number > self.epoch:
             self.epoch, self.begun = number, begun
-        self.dismissed = max(self.dismissed, last_dismissed(tx))
+        # Whatever stands in the ledger by now ends nothing, though its row should turn up only later.
+        self.dismissed = max(self.dismissed, last_dismissed(tx), (self.epoch, head.size - 1))
 
     def _continued(self, head: Head, known: Frontier) -> Frontier:
         """Raises `RecoveryRequired` where rule 1 forbids to write on this head."""
