@@ -231,6 +231,8 @@ def test_what_cannot_be_checked_ends_with_6(folder: Path) -> None:
 def test_options_that_cannot_be_read_end_with_2(folder: Path) -> None:
     run(folder, "ledger", "export", "export")
     assert verified(folder, "--vkey", "@nowhere").code == 2
+    mistyped = verified(folder, "--vkey", "interlock.local/0123+89abcdef+AQID")
+    assert (mistyped.code, "no verifier key" in mistyped.json["detail"]) == (2, True)
     assert verified(folder, "--since", "nowhere").code == 2
     assert verified(folder, "--vkey", "x", "--home", ".interlock").code == 2
 

@@ -267,10 +267,21 @@ def trusted_key(vkey: str | None, home: Path | None) -> str | None:
 
 
 def key(text: str, option: str = "--vkey") -> str:
-    """A key given as itself or as @FILE."""
-    if not text.startswith("@"):
-        return text.strip()
-    return read(Path(text[1:]), option).decode("utf-8", "replace").strip()
+    """A verifier key given as itself or as @FILE. Raises `InvalidInput` where it is none."""
+    from interlock.verify.note import BadNote, split_vkey
+
+    named = text.strip() if not text.startswith("@") else _text(Path(text[1:]), option)
+    try:
+        split_vkey(named)
+    except BadNote as error:
+        raise InvalidInput(
+            f"that is no verifier key: {error}", path=option, fix="Give it whole, or as @FILE that holds it."
+        ) from None
+    return named
+
+
+def _text(file: Path, option: str) -> str:
+    return read(file, option).decode("utf-8", "replace").strip()
 
 
 def read(file: Path, option: str) -> bytes:

@@ -70,7 +70,7 @@ class Vault:
     def check(self, mac: bytes | None, kind: str, *fields: str | int | bytes | None) -> None:
         """Raises `Tampered` unless `mac` is what `mac(kind, *fields)` gives."""
         if not isinstance(mac, bytes) or not hmac.compare_digest(mac, self.mac(kind, *fields)):
-            raise Tampered(f"A {kind} row does not carry the mark this home gave it.")
+            raise Tampered(f"The row of this {kind} does not carry the mark this home gave it.")
 
     def subject(self, namespace: str, name: str) -> str:
         """The id of a subject: a keyed hash, which does not tell the name to whoever lacks the key."""

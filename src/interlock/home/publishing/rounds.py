@@ -284,8 +284,10 @@ class Rounds:
         return done
 
 
-def size_of(note: str) -> int:
-    """How many entries a checkpoint is of; -1 where it is none."""
+def size_of(note: object) -> int:
+    """How many entries a checkpoint is of; -1 where it is none, or, as SQLite lets anybody write, no text."""
+    if not isinstance(note, str):
+        return -1
     line = note.split("\n", 2)[1:2]
     return int(line[0]) if line and line[0].isascii() and line[0].isdigit() and len(line[0]) < 19 else -1
 
