@@ -166,11 +166,16 @@ class Floor:
         self.connection.execute("COMMIT")
 
 
+def appending_all(numbers: range) -> Callable[[Tx], list[int]]:
+    """The transition that appends these entries."""
+    batch = [settled(number) for number in numbers]
+    return lambda tx: [tx.append(Kind.ACTION_SETTLED, **each) for each in batch]
+
+
 def one_caller(journal: Journal, folder: Path, seconds: float) -> dict[str, Any]:
     floor = Floor(folder / "floor.db")
     for first in range(0, WARM, 1_000):
-        batch = [settled(number) for number in range(first, first + 1_000)]
-        journal.commit(lambda tx, batch=batch: [tx.append(Kind.ACTION_SETTLED, **each) for each in batch])  # type: ignore[misc]
+        journal.commit(appending_all(range(first, first + 1_000)))
         floor.commit(*journal.entries(first, first + 1_000))
     same = next(journal.entries()) + bytes(len(journal.head()[1].to_bytes()))
     ours: list[int] = []

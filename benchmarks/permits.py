@@ -24,12 +24,14 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from interlock.model.binding import Binding
 from interlock.permit import Claims, PermitKey, SqliteStore, Store, Verifier, jwks, mint
 
+T = TypeVar("T")
 TARGETS = {"mint": 100.0, "check": 200.0}
 NOW = 1_800_000_000
 TOPIC = "bench.refunds.create"
@@ -91,7 +93,7 @@ def measure(rounds: int) -> dict[str, dict[str, float]]:
     key, raw = PermitKey.generate(), json.dumps(ARGS).encode()
     times: dict[str, list[float]] = {}
 
-    def timed(name: str, call: Callable[[], Any]) -> Any:
+    def timed(name: str, call: Callable[[], T]) -> T:
         begun = time.perf_counter_ns()
         found = call()
         times.setdefault(name, []).append((time.perf_counter_ns() - begun) / 1000)
@@ -108,14 +110,14 @@ def measure(rounds: int) -> dict[str, dict[str, float]]:
         memory, disk = verifier(_Memory()), verifier(durable)
         for number in range(rounds):
             said = claims(number)
-            token = timed("mint", lambda said=said: mint(said, key))  # type: ignore[misc]
+            token = timed("mint", partial(mint, said, key))
             text = token.rpartition(".")[0].encode()
-            signature = timed("sign", lambda text=text: key.private.sign(text))  # type: ignore[misc]
-            timed("check", lambda token=token: memory.check(token, TOPIC, raw))  # type: ignore[misc]
-            timed("verify", lambda text=text, s=signature: key.public.verify(s, text))  # type: ignore[misc]
+            signature = timed("sign", partial(key.private.sign, text))
+            timed("check", partial(memory.check, token, TOPIC, raw))
+            timed("verify", partial(key.public.verify, signature, text))
         for number in range(rounds // 4):
             token = mint(claims(number), key)
-            timed("check, SQLite", lambda token=token: disk.check(token, TOPIC, raw))  # type: ignore[misc]
+            timed("check, SQLite", partial(disk.check, token, TOPIC, raw))
         durable.close()
     kept = {name: sorted(found[len(found) // 10 :]) for name, found in times.items()}
     return {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from house import House, agent
 from interlock.home import Home
 from interlock.model.errors import RecoveryRequired
 from interlock.server.app import create_app
+from waiting import wait_for
 
 # --- the files of a database -------------------------------------------------------------------------------
 
@@ -98,10 +98,7 @@ def test_a_server_takes_it_away_by_itself(house: House, monkeypatch: pytest.Monk
         with house.home.journal.read() as connection:
             connection.exec_driver_sql("SELECT count(*) FROM subjects").one()
             assert not erase(house).clean
-        deadline = time.monotonic() + 20
-        while any(key in file.read_bytes() for file in files(house) if file.exists()):
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        wait_for(lambda: not any(key in file.read_bytes() for file in files(house) if file.exists()))
 
 
 @pytest.mark.parametrize("database", ["postgres"], indirect=True)

@@ -34,6 +34,7 @@ from interlock.model.errors import (
     Tampered,
 )
 from postgres import Postgres
+from waiting import wait_for
 
 VAULT = Vault(bytes(32), bytes(32))
 Make = Callable[..., Journal]
@@ -118,20 +119,17 @@ def test_a_session_that_is_not_durable_is_refused(url: str, setting: str) -> Non
 def set_to(postgres: Postgres, setting: str, value: str) -> Iterator[None]:
     """A setting of the whole server, as its administrator changes it while we run."""
 
-    def wait_for(expected: str) -> None:
+    def reload(expected: str) -> None:
         postgres.run("SELECT pg_reload_conf()")
-        deadline = time.monotonic() + 10
-        while postgres.run(f"SHOW {setting}") != [(expected,)]:
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        wait_for(lambda: postgres.run(f"SHOW {setting}") == [(expected,)])
 
     postgres.run(f"ALTER SYSTEM SET {setting} = {value}")
     try:
-        wait_for(value)
+        reload(value)
         yield
     finally:
         postgres.run(f"ALTER SYSTEM RESET {setting}")
-        wait_for("on")
+        reload("on")
 
 
 def test_a_server_without_fsync_is_refused_and_so_is_one_that_loses_it(

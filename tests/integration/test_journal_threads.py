@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import FrameType
@@ -16,6 +15,7 @@ import pytest
 from interlock.journal import Journal, Tx, Vault
 from interlock.ledger import Frontier, Kind, leaf_hash
 from interlock.model.errors import HomeUnusable
+from waiting import wait_for
 
 WAIT = 30.0
 
@@ -41,13 +41,6 @@ class Slow:
         self.begun.set()
         assert self.go.wait(WAIT)
         return append(tx)
-
-
-def until(condition: Callable[[], bool]) -> None:
-    give_up = time.monotonic() + WAIT
-    while not condition():
-        assert time.monotonic() < give_up
-        time.sleep(0.001)
 
 
 def sound(journal: Journal, size: int) -> None:
@@ -81,7 +74,7 @@ def test_threads_that_wait_share_the_next_transaction(journal: Journal) -> None:
         first = pool.submit(journal.commit, slow)
         assert slow.begun.wait(WAIT)
         rest = [pool.submit(journal.commit, append) for _ in range(64)]
-        until(lambda: len(journal._queue) == 64)
+        wait_for(lambda: len(journal._queue) == 64)
         slow.go.set()
         assert first.result(WAIT) == 0
         assert sorted(each.result(WAIT) for each in rest) == list(range(1, 65))
@@ -107,7 +100,7 @@ def test_a_thread_that_is_interrupted_while_it_waits_keeps_nobody_waiting(journa
             with pytest.raises(Interrupted):
                 journal.commit(append)
             rest = [pool.submit(journal.commit, append) for _ in range(6)]
-            until(lambda: len(journal._queue) == 7)
+            wait_for(lambda: len(journal._queue) == 7)
             slow.go.set()
             assert {first.result(WAIT), *(each.result(WAIT) for each in rest)} == {0, 2, 3, 4, 5, 6, 7}
     finally:
@@ -139,7 +132,7 @@ def test_whoever_waits_while_the_journal_closes_is_answered(journal: Journal) ->
         first = pool.submit(journal.commit, slow)
         assert slow.begun.wait(WAIT)
         rest = [pool.submit(journal.commit, append) for _ in range(3)]
-        until(lambda: len(journal._queue) == 3)
+        wait_for(lambda: len(journal._queue) == 3)
         closing = pool.submit(journal.close)
         slow.go.set()
         assert first.result(WAIT) == 0

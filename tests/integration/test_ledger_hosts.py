@@ -126,7 +126,9 @@ def test_a_checkpoint_beyond_the_database_means_that_the_database_was_put_back(
         two.home.publisher.publish()
 
 
-@pytest.mark.parametrize("garbage", ["", "x", "a\n-1\nb\n\n", "a\n99999\nb\n\n", "a\n2\nAAAA\n\nx\n", b"\xff"])
+@pytest.mark.parametrize(
+    "garbage", ["", "x", "a\n-1\nb\n\n", "a\n99999\nb\n\n", "a\n2\nAAAA\n\nx\n", b"\xff"]
+)
 def test_what_nobody_signed_is_not_followed_and_the_holder_replaces_it(
     hosts: tuple[House, House], garbage: str | bytes
 ) -> None:

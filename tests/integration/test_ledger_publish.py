@@ -18,34 +18,10 @@ from interlock.journal import Journal
 from interlock.ledger import Frontier, entries_path, leaf_hash, tile_path
 from interlock.model.errors import HomeUnusable, RecoveryRequired
 from interlock.verify import verify_export
+from published import files, grow, ledger_of, size_in
 from server_process import ServerProcess, opened
 
 DATABASES = BOTH
-
-
-def size_in(note: str) -> int:
-    return int(note.split("\n")[1])
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    """Every file below ``tile/``."""
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in (folder / "tile").rglob("*")
-        if path.is_file()
-    }
-
-
-def grow(house: House, number: int) -> int:
-    """Add that many entries; how many the log has then."""
-    start = house.home.journal.head()[0]
-    for each in range(number):
-        house.propose("notes.add", {"n": start + each})
-    return house.home.journal.head()[0]
-
-
-def ledger_of(house: House) -> Path:
-    return house.home.path / "ledger"
 
 
 @pytest.fixture

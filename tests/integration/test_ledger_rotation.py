@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,8 +18,10 @@ from interlock.home.publishing import OVERLAP_US, KeyMissing
 from interlock.ledger import Frontier, Signer, checkpoint, signed_by
 from interlock.model.errors import HomeUnusable, Tampered
 from interlock.verify import verify_export
+from published import size_in
 from restored import Backup, again, agreed, shut
 from server_process import ServerProcess, opened
+from waiting import wait_for
 
 DATABASES = BOTH
 
@@ -278,15 +279,13 @@ def test_a_running_server_signs_with_the_new_key_within_a_round(tmp_path: Path) 
             size = home.journal.head()[0]
             home.gate.activate(home.gate.policy, by="test", reason="again")
             House(home).propose("notes.add", {})
-        give_up = time.monotonic() + 15
-        while True:
-            note = httpx.get(f"{server.url}/ledger/checkpoint", trust_env=False).text
-            if int(note.split("\n")[1]) > size:
-                break
-            assert time.monotonic() < give_up
-            time.sleep(0.1)
-        assert signed_by(note, done.json["vkey"])
-        assert signed_by(note, pinned)
+
+        def note() -> str:
+            return httpx.get(f"{server.url}/ledger/checkpoint", trust_env=False).text
+
+        wait_for(lambda: size_in(note()) > size)
+        assert signed_by(note(), done.json["vkey"])
+        assert signed_by(note(), pinned)
         assert httpx.get(f"{server.url}/ledger/vkey", trust_env=False).text.strip() == done.json["vkey"]
         handover = httpx.get(f"{server.url}/ledger/handovers/000", trust_env=False)
         assert signed_by(handover.text, pinned)

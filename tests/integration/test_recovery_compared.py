@@ -123,15 +123,24 @@ def test_no_epoch_is_opened_where_the_tiles_do_not_tell(
     _no_epoch(again(open_house, clock), people, "unknown")
 
 
-def test_no_epoch_is_opened_that_could_not_be_signed(
+@pytest.fixture
+def rotated(
     open_house: Open, clock: ManualClock, tmp_path: Path
-) -> None:
+) -> tuple[House, Backup, tuple[Person, Person]]:
+    """A house whose log has a new key, and a backup from before that."""
     house = open_house(clock=clock)
     people = house.person("Ann", Role.OPERATOR), house.person("Bob", Role.POLICY_ADMIN)
     house.held()
     house.home.publisher.publish()
     saved = Backup(house, tmp_path)
     house.home.publisher.rotate("test")
+    return house, saved, people
+
+
+def test_no_epoch_is_opened_that_could_not_be_signed(
+    rotated: tuple[House, Backup, tuple[Person, Person]], open_house: Open, clock: ManualClock
+) -> None:
+    house, saved, people = rotated
     clock.forward(8 * DAY)
     house.home.publisher.publish()  # the key from before is deleted
     shut(house)
@@ -144,14 +153,9 @@ def test_no_epoch_is_opened_that_could_not_be_signed(
 
 
 def test_people_are_told_that_the_new_epoch_has_a_key_that_was_replaced(
-    open_house: Open, clock: ManualClock, tmp_path: Path
+    rotated: tuple[House, Backup, tuple[Person, Person]], open_house: Open, clock: ManualClock
 ) -> None:
-    house = open_house(clock=clock)
-    people = house.person("Ann", Role.OPERATOR), house.person("Bob", Role.POLICY_ADMIN)
-    house.held()
-    house.home.publisher.publish()
-    saved = Backup(house, tmp_path)
-    house.home.publisher.rotate("test")
+    house, saved, people = rotated
     shut(house)
     saved.put_back()
     house = again(open_house, clock)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +21,7 @@ from interlock.model.errors import RecoveryRequired
 from interlock.verify import verify_export
 from restored import Backup, flag, of_kind, shut
 from server_process import ServerProcess, opened
+from waiting import wait_for
 from witness_process import WitnessProcess, policy
 
 
@@ -59,14 +58,6 @@ def restored(tmp_path: Path) -> Restored:
         house.held(args={**REFUND, "order_id": "lost"})
     saved.put_back()
     return Restored(folder, keys, action)
-
-
-def wait_for(done: Callable[[], bool]) -> None:
-    for _ in range(200):
-        if done():
-            return
-        time.sleep(0.1)
-    raise AssertionError("it does not happen")
 
 
 def asked(client: httpx.Client, path: str, body: Any = None) -> tuple[int, dict[str, Any]]:

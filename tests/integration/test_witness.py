@@ -22,6 +22,7 @@ from interlock.ledger import Cosigner, Signer
 from interlock.model.errors import HomeUnusable
 from interlock.verify import Report, verify_export
 from server_process import ServerProcess
+from waiting import wait_for
 from witness_process import WitnessProcess, policy
 
 POLICY_FILE = "ledger/witnesses"
@@ -247,13 +248,6 @@ def silent() -> Iterator[str]:
     """A witness that takes the connection and never says a word."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    give_up = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < give_up, "it did not happen within 30 s"
-        time.sleep(0.1)
 
 
 def test_a_server_publishes_what_its_witnesses_cosigned_and_waits_for_none(

@@ -19,7 +19,6 @@ from hypothesis import strategies as st
 
 from interlock.permit import (
     BadSignature,
-    Claims,
     LivesTooLong,
     MalformedPermit,
     NotYetValid,
@@ -34,35 +33,11 @@ from interlock.permit import (
     thumbprint,
     verify,
 )
+from interlock.permit.claims import decode, encode
 from interlock.permit.token import TYPE
+from permitted import CLAIMS, ISSUER, KEY, NOW
 
-ISSUER = "interlock.local/0123456789abcdef"
-NOW = 1_800_000_000
-KEY = PermitKey.generate()
 KEYS = {KEY.kid: KEY.public}
-CLAIMS = Claims(
-    issuer=ISSUER,
-    executor="payments-host",
-    action="act_" + "1" * 32,
-    permit="prm_" + "2" * 32,
-    issued_at=NOW,
-    expires_at=NOW + 120,
-    action_hash="3" * 64,
-    nonce=bytes(32),
-    namespace="default",
-    topic="pay.refund",
-    agent="support",
-    principal="acme",
-    parent_action=None,
-    session="s-1",
-    revision=1,
-    policy="v1:" + "4" * 64,
-    entry=7,
-    tier=3,
-    offline=False,
-    constraints={"max_amount_usd": "100"},
-    key="5" * 64,
-)
 HEADER = {"alg": "EdDSA", "kid": KEY.kid, "typ": TYPE}
 
 
@@ -212,6 +187,31 @@ def test_a_permit_has_one_spelling() -> None:
             )
 
 
+@settings(max_examples=300, deadline=None)
+@given(st.binary(max_size=12).map(base64.urlsafe_b64encode), st.data())
+def test_base64url_is_read_in_its_one_spelling(spelled: bytes, data: st.DataObject) -> None:
+    content, text = base64.urlsafe_b64decode(spelled), spelled.rstrip(b"=")
+    assert decode(text) == content
+    place = data.draw(st.integers(0, len(text)))
+    other = (
+        text[:place]
+        + data.draw(st.binary(min_size=1, max_size=1))
+        + text[place + data.draw(st.integers(0, 1)) :]
+    )
+    try:
+        assert encode(decode(other)) == other
+    except MalformedPermit:
+        with_padding = other + b"=" * (-len(other) % 4)
+        assert b"=" in other or not _is_canonical(with_padding)
+
+
+def _is_canonical(spelled: bytes) -> bool:
+    try:
+        return base64.urlsafe_b64encode(base64.urlsafe_b64decode(spelled)) == spelled
+    except ValueError:
+        return False
+
+
 def test_no_byte_of_a_permit_can_be_changed() -> None:
     token = mint(CLAIMS, KEY)
     for place in range(0, len(token), 7):
@@ -274,6 +274,11 @@ def test_no_claim_is_missing(name: str) -> None:
 
 def test_claims_may_be_added_later() -> None:
     assert verify(signed(payload={**CLAIMS.to_json(), "later": [1]}), KEYS, issuer=ISSUER, now=NOW) == CLAIMS
+
+
+@pytest.mark.parametrize("name", ["iat", "exp", "revision", "idx", "tier"])
+def test_no_number_is_beyond_what_every_reader_of_json_agrees_on(name: str) -> None:
+    refused(signed(payload={**CLAIMS.to_json(), name: 2**53}), MalformedPermit)
 
 
 @pytest.mark.parametrize("v", [0, 2, "1", True, None])

@@ -16,13 +16,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import permitted
 from interlock.model import binding as bound
 from interlock.model.canonical import canonical as gate_canonical
 from interlock.model.canonical import parse_json, plain
 from interlock.model.errors import InvalidInput
 from interlock.permit import (
     BadArguments,
-    Claims,
     NeedsRedeeming,
     Permit,
     PermitError,
@@ -38,37 +38,22 @@ from interlock.permit import (
 )
 from interlock.permit.sqlite_store import KEEP_SEC
 from interlock.permit.strict import NotStrict, canonical, parse
+from permitted import ISSUER, KEY, NOW
 
-ISSUER = "interlock.local/0123456789abcdef"
-NOW = 1_800_000_000
-KEY = PermitKey.generate()
 NONCE = bytes(range(32))
 ARGS = {"amount_usd": "500.00", "order_id": "A-12", "recipient": "Zoë"}
 BINDING = bound.Binding(
     "default", "pay.note", ARGS, "support", "acme", None, "s-1", 1, {"kind": "permitted", "name": "host"}
 )
-CLAIMS = Claims(
-    issuer=ISSUER,
+CLAIMS = dataclasses.replace(
+    permitted.CLAIMS,
     executor="host",
-    action="act_" + "1" * 32,
-    permit="prm_" + "2" * 32,
-    issued_at=NOW,
-    expires_at=NOW + 120,
     action_hash=BINDING.action_hash(NONCE),
     nonce=NONCE,
-    namespace="default",
     topic="pay.note",
-    agent="support",
-    principal="acme",
-    parent_action=None,
-    session="s-1",
-    revision=1,
-    policy="v1:" + "4" * 64,
-    entry=7,
     tier=2,
     offline=True,
     constraints={},
-    key="5" * 64,
 )
 
 
@@ -198,6 +183,21 @@ def test_arguments_without_one_canonical_form_run_nothing(verifier: Verifier, re
     with pytest.raises(BadArguments):
         verifier.check(token(), "pay.note", received)
     assert verifier.check(token(), "pay.note", ARGS)
+
+
+@pytest.mark.parametrize("levels", range(60, 68))
+def test_the_gate_and_the_tool_agree_on_what_is_nested_too_deep(verifier: Verifier, levels: int) -> None:
+    nested: Any = "x"
+    for _ in range(levels):
+        nested = [nested]
+    args = {"a": nested}
+    try:
+        action_hash = dataclasses.replace(BINDING, args=args).action_hash(NONCE)
+    except InvalidInput:
+        with pytest.raises(BadArguments):
+            verifier.check(token(), "pay.note", args)
+    else:
+        assert verifier.check(token(action_hash=action_hash), "pay.note", args).args == args
 
 
 def test_what_runs_is_a_copy_of_what_was_hashed(verifier: Verifier) -> None:

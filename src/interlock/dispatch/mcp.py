@@ -205,6 +205,7 @@ class _Call:
         except NotSent as stop:
             self.trouble = stop.reason
         except Exception as error:  # noqa: BLE001
+            # Whatever the SDK or a transport raises, also in groups: how far it came decides (`outcome`).
             self.trouble = f"the conversation stopped with {type(error).__name__}"
 
     def outcome(self, secrets: tuple[str, ...], breach: str | None) -> Outcome:

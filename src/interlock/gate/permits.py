@@ -48,12 +48,19 @@ from interlock.gate.permit_rows import (
     outstanding,
     refuse_outstanding,
 )
-from interlock.gate.records import ActionRow, ApprovalRow, approval_of, load_action, move, save
+from interlock.gate.records import (
+    ActionRow,
+    ApprovalRow,
+    append_in_doubt,
+    approval_of,
+    load_action,
+    move,
+    save,
+)
 from interlock.identity import Caller
 from interlock.identity.keyring import check_live
 from interlock.journal import Prepared, Tx
 from interlock.journal import tables as t
-from interlock.ledger import Kind
 from interlock.model.actions import ActionState, ExecutorKind
 from interlock.model.canonical import Json
 from interlock.model.errors import Expired, NotClaimable, NotFound, StaleClaim, Tampered
@@ -322,16 +329,7 @@ def _assume(tx: Tx, row: ActionRow, permit: PermitRow) -> None:
     started = start(tx, row, holder=permit.id, approval=approval, permit=permit.id, assumed=True)
     ran = save(tx, row, started)
     move(tx, ran, ActionState.IN_DOUBT)
-    tx.append(
-        Kind.ACTION_IN_DOUBT,
-        action=ran.id,
-        revision=ran.revision,
-        epoch=ran.epoch,
-        outcome=ActionState.IN_DOUBT.value,
-        action_hash=ran.action_hash,
-        output=None,
-        applied=True,
-    )
+    append_in_doubt(tx, ran)
 
 
 def _approval(tx: Tx, row: ActionRow) -> ApprovalRow | None:

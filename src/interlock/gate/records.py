@@ -16,7 +16,9 @@ from sqlalchemy import Table, bindparam, select, update
 
 from interlock.journal import Prepared, Tx, insert_into
 from interlock.journal import tables as t
+from interlock.ledger import Kind
 from interlock.model.actions import ActionState
+from interlock.model.canonical import Json
 from interlock.model.errors import Conflict, NotFound, Tampered
 from interlock.model.text import visible
 from interlock.model.verdicts import Verdict
@@ -284,6 +286,21 @@ def move(tx: Tx, row: ActionRow, state: ActionState, **changes: Any) -> ActionRo
     if state not in row.status.successors:
         raise Conflict(f"The action {row.id} is {row.state}; it cannot become {state.value}.")
     return save(tx, row, row._replace(state=state.value, **changes))
+
+
+def append_in_doubt(tx: Tx, row: ActionRow, **more: Json) -> None:
+    """Record that nobody knows what an action did, where no report says so."""
+    tx.append(
+        Kind.ACTION_IN_DOUBT,
+        action=row.id,
+        revision=row.revision,
+        epoch=row.epoch,
+        outcome=ActionState.IN_DOUBT.value,
+        action_hash=row.action_hash,
+        output=None,
+        applied=True,
+        **more,
+    )
 
 
 def add_approval(tx: Tx, row: ApprovalRow) -> ApprovalRow:

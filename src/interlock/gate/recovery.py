@@ -32,7 +32,15 @@ from sqlalchemy import bindparam, delete, func, select, text, update
 from interlock.gate.active import MAX_REASON
 from interlock.gate.ending import skipping_tampered
 from interlock.gate.permit_rows import PermitRow, close_permit, load_permit
-from interlock.gate.records import UNSURE, ActionRow, check_epoch, check_seal, close_approval, save
+from interlock.gate.records import (
+    UNSURE,
+    ActionRow,
+    append_in_doubt,
+    check_epoch,
+    check_seal,
+    close_approval,
+    save,
+)
 from interlock.identity import Caller, KeyKind, Role
 from interlock.identity.keyring import check_live
 from interlock.identity.people import Person, people
@@ -383,16 +391,6 @@ def _doubt(tx: Tx, number: int) -> dict[str, int]:
                 except Tampered as error:
                     _log.error("the request about %s: %s", row.id, error)
             save(tx, row, row._replace(state=ActionState.IN_DOUBT.value))
-            tx.append(
-                Kind.ACTION_IN_DOUBT,
-                action=row.id,
-                revision=row.revision,
-                epoch=row.epoch,
-                outcome=ActionState.IN_DOUBT.value,
-                action_hash=row.action_hash,
-                output=None,
-                applied=True,
-                recovery=number,
-            )
+            append_in_doubt(tx, row, recovery=number)
             counts[row.state] += 1
     return dict(counts)

@@ -19,7 +19,7 @@ from interlock.gate.claim import LEASE_US, SENDING_SEC, Claim
 from interlock.gate.ending import skipping_tampered
 from interlock.gate.kept import keep, kept
 from interlock.gate.package import subject_of
-from interlock.gate.records import ActionRow, load_action, move, save
+from interlock.gate.records import ActionRow, append_in_doubt, load_action, move, save
 from interlock.identity import Caller, Role
 from interlock.identity.keyring import check_person
 from interlock.journal import Prepared, Tx
@@ -203,16 +203,7 @@ def lapse(tx: Tx, limit: int) -> int:
         with skipping_tampered(action_id):
             row = load_action(tx, action_id, revision)
             move(tx, row, ActionState.IN_DOUBT)
-            tx.append(
-                Kind.ACTION_IN_DOUBT,
-                action=row.id,
-                revision=row.revision,
-                epoch=row.epoch,
-                outcome=ActionState.IN_DOUBT.value,
-                action_hash=row.action_hash,
-                output=None,
-                applied=True,
-            )
+            append_in_doubt(tx, row)
             count += 1
     return count
 

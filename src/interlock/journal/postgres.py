@@ -268,6 +268,7 @@ class PostgresDatabase:
             self._cursor.execute("COMMIT")
             done = self._cursor.statusmessage
         except Exception as error:
+            # Whatever went wrong, and wherever: the commit may stand, and only the database knows.
             self._drop()
             if self._happened(grown):
                 return

@@ -7,12 +7,14 @@ new ``v``, which an older verifier refuses.
 from __future__ import annotations
 
 import base64
+import binascii
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from interlock.permit.errors import LivesTooLong, MalformedPermit
+from interlock.permit.strict import MAX_INT
 
 VERSION = 1
 MAX_LIFETIME_SEC = 120
@@ -20,9 +22,27 @@ NONCE_BYTES = 32
 OFFLINE_TIERS = (1, 2)
 """The tiers for which a permit can be enough by itself."""
 
-_ACTION = re.compile(r"act_[0-9a-f]{32}", re.ASCII)
-_PERMIT = re.compile(r"prm_[0-9a-f]{32}", re.ASCII)
-_HASH = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_TEXTS = {
+    **dict.fromkeys(("iss", "aud", "nonce", "namespace", "topic", "agent", "policy"), False),
+    **dict.fromkeys(("principal", "parent_action", "session"), True),
+}
+"""The claims that are text, and whether each can be null."""
+
+_NUMBERS = ("iat", "exp", "revision", "idx", "tier")
+_HASH = re.compile(r"[0-9a-f]{64}", re.ASCII).fullmatch
+_FORMS = {
+    "sub": re.compile(r"act_[0-9a-f]{32}", re.ASCII).fullmatch,
+    "jti": re.compile(r"prm_[0-9a-f]{32}", re.ASCII).fullmatch,
+    "action_hash": _HASH,
+    "key": _HASH,
+}
+
+_TO_PLAIN_BASE64 = bytes.maketrans(b"-_+/=", b"+/!!!")
+"""base64url to base64; what only base64 has becomes what neither has."""
+
+_LAST = {1: b"AEIMQUYcgkosw048", 2: b"AQgw"}
+"""By how much padding is left out, what the last character can be: the 2 or 4 bits it has too many are zeros.
+Python leaves them unread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,30 +123,31 @@ class Claims:
         """
         if value.get("v") != VERSION or type(value.get("v")) is not int:
             raise MalformedPermit("The permit is of a version that is not known here.")
+        _check_kinds(value)
         claims = cls(
-            issuer=_text(value, "iss"),
-            executor=_text(value, "aud"),
-            action=_matching(value, "sub", _ACTION),
-            permit=_matching(value, "jti", _PERMIT),
-            issued_at=_number(value, "iat"),
-            expires_at=_number(value, "exp"),
-            action_hash=_matching(value, "action_hash", _HASH),
-            nonce=decode(_text(value, "nonce").encode("ascii", "replace")),
-            namespace=_text(value, "namespace"),
-            topic=_text(value, "topic"),
-            agent=_text(value, "agent"),
-            principal=_optional(value, "principal"),
-            parent_action=_optional(value, "parent_action"),
-            session=_optional(value, "session"),
-            revision=_number(value, "revision"),
-            policy=_text(value, "policy"),
-            entry=_number(value, "idx"),
-            tier=_number(value, "tier"),
-            offline=_boolean(value, "offline"),
-            constraints=_object(value, "constraints"),
-            key=_matching(value, "key", _HASH),
+            issuer=value["iss"],
+            executor=value["aud"],
+            action=value["sub"],
+            permit=value["jti"],
+            issued_at=value["iat"],
+            expires_at=value["exp"],
+            action_hash=value["action_hash"],
+            nonce=decode(value["nonce"].encode("ascii", "replace")),
+            namespace=value["namespace"],
+            topic=value["topic"],
+            agent=value["agent"],
+            principal=value["principal"],
+            parent_action=value["parent_action"],
+            session=value["session"],
+            revision=value["revision"],
+            policy=value["policy"],
+            entry=value["idx"],
+            tier=value["tier"],
+            offline=value["offline"],
+            constraints=value["constraints"],
+            key=value["key"],
         )
-        if _object(value, "executor") != executor_object(claims.executor):
+        if value.get("executor") != executor_object(claims.executor):
             raise MalformedPermit("The permit's audience is not the executor it names.")
         if len(claims.nonce) != NONCE_BYTES or not 1 <= claims.tier <= 4:
             raise MalformedPermit("The permit's nonce or tier is out of its range.")
@@ -149,54 +170,45 @@ def encode(content: bytes) -> bytes:
 
 def decode(text: bytes) -> bytes:
     """The content of base64url text in its one spelling. Raises `MalformedPermit` for any other."""
+    padding = -len(text) % 4
     try:
-        content = base64.urlsafe_b64decode(text + b"=" * (-len(text) % 4))
+        content = binascii.a2b_base64(text.translate(_TO_PLAIN_BASE64) + b"=" * padding, strict_mode=True)
     except ValueError:
-        content = b""
-    if encode(content) != text:
+        raise MalformedPermit("A part of the permit is not base64url.") from None
+    if padding and text[-1] not in _LAST[padding]:
         raise MalformedPermit("A part of the permit is not base64url.")
     return content
 
 
-def _text(value: Mapping[str, Any], name: str) -> str:
-    found = value.get(name)
-    if type(found) is not str or not found:
-        raise MalformedPermit(f"The permit lacks `{name}`.")
-    if not found.isascii():
-        try:
-            found.encode()
-        except UnicodeEncodeError:
-            raise MalformedPermit(f"The permit's `{name}` is not well-formed Unicode.") from None
-    return found
+def _check_kinds(value: Mapping[str, Any]) -> None:
+    """Every claim is there and of its kind. Raises `MalformedPermit`."""
+    for name, nullable in _TEXTS.items():
+        found = value.get(name, "")
+        if found is None and nullable:
+            continue
+        if type(found) is not str or not found or not (found.isascii() or _is_well_formed(found)):
+            raise _lacks(name)
+    for name, matches in _FORMS.items():
+        found = value.get(name)
+        if type(found) is not str or not matches(found):
+            raise _lacks(name)
+    for name in _NUMBERS:
+        found = value.get(name)
+        if type(found) is not int or not 0 <= found <= MAX_INT:
+            raise _lacks(name)
+    if type(value.get("offline")) is not bool:
+        raise _lacks("offline")
+    if type(value.get("constraints")) is not dict:
+        raise _lacks("constraints")
 
 
-def _optional(value: Mapping[str, Any], name: str) -> str | None:
-    return None if name in value and value[name] is None else _text(value, name)
+def _is_well_formed(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
-def _matching(value: Mapping[str, Any], name: str, form: re.Pattern[str]) -> str:
-    found = _text(value, name)
-    if not form.fullmatch(found):
-        raise MalformedPermit(f"The permit's `{name}` does not have its form.")
-    return found
-
-
-def _number(value: Mapping[str, Any], name: str) -> int:
-    found = value.get(name)
-    if type(found) is not int or found < 0:
-        raise MalformedPermit(f"The permit lacks `{name}`.")
-    return found
-
-
-def _boolean(value: Mapping[str, Any], name: str) -> bool:
-    found = value.get(name)
-    if type(found) is not bool:
-        raise MalformedPermit(f"The permit lacks `{name}`.")
-    return found
-
-
-def _object(value: Mapping[str, Any], name: str) -> dict[str, Any]:
-    found = value.get(name)
-    if type(found) is not dict:
-        raise MalformedPermit(f"The permit lacks `{name}`.")
-    return found
+def _lacks(name: str) -> MalformedPermit:
+    return MalformedPermit(f"The permit lacks `{name}`, or it is not of its form.")

@@ -89,20 +89,26 @@ _decode = json.JSONDecoder(
 
 def canonical(value: Any) -> bytes:
     """The RFC 8785 bytes of a value. Raises `NotStrict`."""
-    return copied(value)[0]
+    return written(*copied(value))
 
 
-def copied(value: Any) -> tuple[bytes, Any]:
-    """The RFC 8785 bytes of a value, and the copy of it that they were made of. Raises `NotStrict`."""
-    checked, fast = _checked(value, 0)
+def written(value: Any, plain: bool) -> bytes:
+    """The RFC 8785 bytes of a value that was checked; `plain` as `copied` says. Raises `NotStrict`."""
     try:
-        return (_encode(checked).encode() if fast else rfc8785.dumps(checked)), checked
+        return _encode(value).encode() if plain else rfc8785.dumps(value)
     except (rfc8785.CanonicalizationError, UnicodeEncodeError):
         raise NotStrict("A string is not well-formed Unicode.") from None
 
 
-def _checked(value: Any, depth: int) -> tuple[Any, bool]:
-    """The value with plain containers and numbers, and whether Python's encoder writes it canonically."""
+def copied(value: Any, depth: int = 0) -> tuple[Any, bool]:
+    """The value with plain containers and numbers, and whether Python's encoder writes it canonically.
+
+    Args:
+        depth: how deep it stands in what is going to be written.
+
+    Raises:
+        NotStrict: it has no canonical form. Whether strings are well-formed, `written` finds.
+    """
     kind = type(value)
     if kind is str or kind is bool or value is None:
         return value, True
@@ -121,18 +127,22 @@ def _checked(value: Any, depth: int) -> tuple[Any, bool]:
     if depth > MAX_DEPTH:
         raise NotStrict(f"JSON is nested deeper than {MAX_DEPTH} levels.")
     fast = True
-    if isinstance(value, Mapping):
+    # The exact types come first: to ask an abstract class costs more than all the rest.
+    if kind is dict or isinstance(value, Mapping):
         members: dict[str, Any] = {}
         for name, item in value.items():
             if type(name) is not str:
                 raise NotStrict("The name of a member is a string.")
-            members[name], plain = _checked(item, depth + 1)
+            if type(item) is str:
+                members[name], plain = item, True
+            else:
+                members[name], plain = copied(item, depth + 1)
             fast = fast and plain and name.isascii()
         return members, fast
-    if isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray):
+    if kind is list or (isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray)):
         items: list[Any] = []
         for item in value:
-            found, plain = _checked(item, depth + 1)
+            found, plain = copied(item, depth + 1)
             items.append(found)
             fast = fast and plain
         return items, fast

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from interlock.permit.claims import OFFLINE_TIERS, Claims, executor_object
 from interlock.permit.errors import BadArguments, NeedsRedeeming, Replayed, WrongAction, WrongAudience
 from interlock.permit.keys import PublicKeys, read_jwks
-from interlock.permit.strict import NotStrict, copied, parse
+from interlock.permit.strict import NotStrict, copied, parse, written
 from interlock.permit.token import MAX_LEEWAY_SEC, verify
 
 _ACTION = b"interlock/action/v1\0"
@@ -125,23 +125,25 @@ class Verifier:
 def _binding(claims: Claims, args: bytes | str | Mapping[str, Any]) -> tuple[bytes, dict[str, Any]]:
     """The canonical bytes of the action as it was received, and its arguments as they stand in them."""
     try:
-        value = parse(args) if isinstance(args, bytes | str) else args
+        value = parse(args) if isinstance(args, (bytes, str)) else args
         if not isinstance(value, Mapping):
             raise NotStrict("The arguments are a JSON object.")
-        binding, copy = copied(
+        received, plain = copied(value, depth=1)
+        binding = written(
             {
                 "v": 1,
                 "namespace": claims.namespace,
                 "topic": claims.topic,
-                "args": value,
+                "args": received,
                 "agent": claims.agent,
                 "principal": claims.principal,
                 "parent_action": claims.parent_action,
                 "session": claims.session,
                 "revision": claims.revision,
                 "executor": executor_object(claims.executor),
-            }
+            },
+            plain,
         )
     except NotStrict as error:
         raise BadArguments(str(error)) from None
-    return binding, copy["args"]
+    return binding, received
