@@ -23,6 +23,7 @@ SIGNER = signer()
 OTHER = signer(2)
 DIGEST = "ab" * 32
 REVIEW = "cd" * 32
+PROBE, READING = "9a" * 32, "9b" * 32
 SNAPSHOT = f"v1:{DIGEST}"
 AGENT = "key_" + "1" * 32
 ANN, BOB, EVE = ("per_" + letter * 32 for letter in "abe")
@@ -86,6 +87,22 @@ MADE: dict[str, dict[str, Any]] = {
         "solo": False,
     },
     "approval.escalated": {**ABOUT, "approval": apr(), "owner": "ops-approvers"},
+    "approval.unanswered": {
+        **ABOUT,
+        "approval": apr(),
+        "action_hash": DIGEST,
+        "review_hash": REVIEW,
+        "expires_at": 9_000,
+    },
+    "approval.probed": {
+        **ABOUT,
+        "approval": apr(),
+        "action_hash": DIGEST,
+        "probe": PROBE,
+        "reading": READING,
+        "read_at": 0,
+        "review_hash": "ba" * 32,
+    },
     "action.claimed": {**ABOUT, "epoch": 1, "holder": "h", "action_hash": DIGEST, "policy": SNAPSHOT},
     "action.settled": {**REPORTED, "output": DIGEST, "applied": True},
     "action.in_doubt": {**REPORTED, "outcome": "in_doubt", "output": None, "applied": True},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sqlite3
 import time
@@ -9,9 +10,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import postgres
-from interlock.gate import Answer, Decided, HumanDecision, Proposed, ReasonCode
+from interlock.gate import Answer, Decided, HumanDecision, Proposed, ReasonCode, backlog
+from interlock.gate.backlog import Place
 from interlock.home import Home
 from interlock.identity import Caller, KeyKind, Person
+from interlock.journal import Tx
 from interlock.model.actions import Proposal
 from interlock.model.errors import ClockJumped
 from interlock.model.topics import TopicPattern
@@ -124,6 +127,24 @@ class House:
         if answer is Answer.REJECT:
             rest.setdefault("reason_code", ReasonCode.OTHER)
         return self.gate.decide(approval, person.caller, HumanDecision(answer, shown, **rest))
+
+    def ready(self) -> list[str]:
+        """Ids of the dispatched actions that may be claimed now."""
+
+        def look(tx: Tx) -> list[str]:
+            found: list[str] = []
+            place: Place | None = Place()
+            while place is not None:
+                page, place = backlog.waiting(tx, place, 2)
+                found += page
+            return found + [action_id for action_id, _ in backlog.lapsed(tx, 100)]
+
+        return self.home.journal.look(look)
+
+    def segments(self, kind: str = "dispatch") -> list[str]:
+        """The ids that the outbox holds for a kind of segment, the oldest first."""
+        rows = self.sql("SELECT ids FROM segments WHERE segment = ? ORDER BY id", kind)
+        return [next(iter(json.loads(ids).values())) for (ids,) in rows]
 
     def activate(self, text: str) -> str:
         return self.gate.activate(parse({"policy.yaml": text}), by="test", reason="test").snapshot

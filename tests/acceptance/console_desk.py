@@ -31,7 +31,7 @@ SUPPORT = ROOT / "policies" / "demo-support" / "policy.yaml"
 SHOP_IN_POLICY = "http://127.0.0.1:8421"
 REFUND, EMAIL, DELETE = "support.refunds.create", "support.emails.send", "support.accounts.delete"
 UPDATE, CLOSE = "support.customers.update", "support.chats.close"
-STOP = "support.parcels.stop"
+STOP, REROUTE = "support.parcels.stop", "support.parcels.reroute"
 HEIGHT = {1280: 900, 390: 844, 320: 640}
 """Of a window, by its width; in pixels."""
 
@@ -82,6 +82,14 @@ actions:
     args: {parcel: string}
     summary: Stop parcel {args.parcel}
     execute: {permitted: {executor: depot-host}}
+
+  support.parcels.reroute:
+    tier: 3
+    risk_tags: [write]
+    args: {parcel: string, street: string}
+    summary: Send parcel {args.parcel} to {args.street}
+    execute: {http: {method: POST, url: "SHOP/reroute", auth: shop}}
+    probe: {http: {url: "SHOP/parcels/{args.parcel}", auth: shop, compare: [state, depot, street]}}
 
 rules:
 
@@ -220,6 +228,10 @@ class Desk:
         body = {"topic": topic, "args": args, **more}
         return dict(self._agent.post("/v1/actions", json=body).raise_for_status().json())
 
+    def refused(self, topic: str, args: dict[str, Any]) -> str:
+        """A proposal that may not run; what became of it."""
+        return str(self.propose(topic, args)["state"])
+
     def hold(self, topic: str, args: dict[str, Any], **more: Any) -> str:
         """A proposal that is held; the id of its approval request."""
         action = self.propose(topic, args, **more)
@@ -284,7 +296,7 @@ def _policy(folder: Path, shop: Shop, people: str) -> Path:
     return folder
 
 
-def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
+def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
     """Wait until something outside the browser is so."""
     end = time.monotonic() + seconds
     while not condition():

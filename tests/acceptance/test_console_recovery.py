@@ -72,8 +72,9 @@ def test_a_restored_database_stops_every_page_until_two_people_went_on(
             )
             each.screenshot(path=screenshots / f"recovery-{name}-{width}.png")
         expect(inbox.locator("ol.rows li")).to_have_count(1)
-        page.get_by_role("button", name="Approve").click()
-        expect(page.get_by_role("alert").filter(has_text="does not continue")).to_be_visible()
+        expect(page.get_by_role("button", name="Approve")).to_be_disabled()
+        expect(page.get_by_role("button", name="Reject")).to_have_count(0)
+        expect(page.get_by_text("Nothing can be changed until the ledger is recovered.")).to_be_visible()
         page.screenshot(path=screenshots / f"recovery-refused-{width}.png")
 
         desk.agree()

@@ -126,8 +126,10 @@ def test_a_second_effect_under_another_key_is_double_and_unaccounted_for() -> No
     assert (len(found.double), len(found.unaccounted)) == (1, 1)
 
 
-def test_a_success_that_the_books_lack_is_lost() -> None:
-    assert compare([], [REFUND], []).lost == ["act_1 succeeded, and the shop's books do not have it"]
+@pytest.mark.parametrize("state", [ActionState.SUCCEEDED, ActionState.ROLLED_BACK])
+def test_a_success_that_the_books_lack_is_lost(state: ActionState) -> None:
+    lost = compare([], [replace(REFUND, state=state)], []).lost
+    assert lost == ["act_1 succeeded, and the shop's books do not have it"]
 
 
 def test_an_acknowledged_proposal_that_the_journal_lacks_is_lost() -> None:
@@ -140,7 +142,12 @@ def test_a_lookup_leaves_nothing_and_is_not_missed() -> None:
 
 
 @pytest.mark.parametrize(
-    "state", [state for state in ActionState if state.value not in ("succeeded", "executing", "in_doubt")]
+    "state",
+    [
+        state
+        for state in ActionState
+        if state.value not in ("succeeded", "executing", "in_doubt", "rolled_back")
+    ],
 )
 def test_an_effect_of_an_action_that_did_not_run_is_unaccounted_for(state: ActionState) -> None:
     assert len(compare([effect_of(REFUND)], [replace(REFUND, state=state)], []).unaccounted) == 1

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from house import House
+from house import House, ManualClock
 from interlock.dispatch import Dispatcher
 from interlock.dispatch import dispatcher as dispatcher_module
 from interlock.gate import Answer
@@ -192,8 +192,7 @@ def test_any_serving_process_finds_every_kind_and_no_caller_claims_one(house: Ho
         allowed(house, "crm.refund", order_id="A"),
         allowed(house, "pay.once", order_id="A"),
     }
-    assert set(house.gate.ready(10)) == ids
-    assert len(house.gate.ready(2)) == 2
+    assert set(house.ready()) == ids
     for action in ids:
         with pytest.raises(NotClaimable):
             house.gate.claim(action, ExecutorKind.CALLER)
@@ -238,6 +237,28 @@ def test_too_many_requests_after_an_unanswered_attempt_prove_nothing(
     assert len(set(service.keys)) == 1
     service.script = [(500, {}), (402, {})]
     assert run(house, allowed(house, "pay.keyed", order_id="B"))["state"] == "failed"
+
+
+def test_nothing_is_repeated_on_a_clock_that_jumped_meanwhile(
+    open_house: Callable[..., House],
+    service: Service,
+    clock: ManualClock,
+    monkeypatch: pytest.MonkeyPatch,
+    database: str,
+) -> None:
+    """How long the service remembers the key is counted on that clock."""
+    monkeypatch.setattr(dispatcher_module, "RETRY_AFTER_SEC", (0.01, 0.02, 0.03))
+    house = open_house(POLICY.replace("PAY", service.url), clock=clock)
+
+    class Jumping(list[tuple[int, dict[str, str]]]):
+        def pop(self, *_: Any) -> tuple[int, dict[str, str]]:
+            clock.jumped = True
+            return 500, {}
+
+    action = allowed(house, "pay.keyed", order_id="A")
+    service.script = Jumping([(500, {})])
+    run(house, action)
+    assert len(service.keys) == 1
 
 
 # --- what check says -------------------------------------------------------------------------------------

@@ -19,7 +19,18 @@ from weakref import WeakKeyDictionary
 import pytest
 from sqlalchemy import bindparam, delete, func, select, text
 
-from interlock.engine import Backend, Begun, Delivery, Engine, Retry, Segment, Spent, enqueue, executors
+from interlock.engine import (
+    Backend,
+    Begun,
+    Delivery,
+    Engine,
+    Retry,
+    Segment,
+    Spent,
+    enqueue,
+    executors,
+    redelivered,
+)
 from interlock.engine.on_dbos import DbosBackend
 from interlock.engine.port import Delivering, Ids
 from interlock.journal import Journal, Prepared, Tx, Vault, tables
@@ -115,6 +126,10 @@ class InMemory:
         for one in begun:
             if self._segments[one.key].state == "begun":
                 self._segments[one.key].state = "queued"
+
+    def give_up(self, begun: Collection[Begun]) -> None:
+        for one in begun:
+            self._segments[one.key].state = "given up"
 
     def forget(self) -> int:
         return 0
@@ -333,6 +348,41 @@ def test_what_does_not_end_in_time_is_cancelled_and_handed_on_at_once(bench: Ben
     engine.drain(0.1)
     bench.engine(Segment("dispatch", bench.see))
     eventually(lambda: [(d.id, d.attempt) for d in bench.seen] == [(id, 1), (id, 1)])
+
+
+def test_what_kills_its_process_again_and_again_is_given_up_and_nothing_else_is(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redelivered, "MOST", 2)
+
+    async def hang(delivery: Delivery) -> None:
+        await bench.see(delivery)
+        if delivery.ids["action"] == "act_kills":
+            await asyncio.sleep(60)
+
+    bench.enqueue("act_kills")
+    for dead in range(2):
+        engine = bench.engine(Segment("dispatch", hang))
+        eventually(lambda dead=dead: len(bench.seen) == 2 * dead + 1)
+        bench.enqueue("act_fine")
+        eventually(lambda dead=dead: len(bench.seen) == 2 * dead + 2)
+        eventually(lambda engine=engine: len(engine._backend.begun()) == 1)
+        die(engine)
+    bench.engine(Segment("dispatch", bench.see))
+    bench.enqueue("act_fine")
+    eventually(lambda: len(bench.seen) == 5)
+    eventually(lambda: list(bench.journal.look(executors.everybody)[0].values())[1:] == [])
+    time.sleep(1)
+    seen = [d.ids["action"] for d in bench.seen]
+    assert seen == ["act_kills", "act_fine", "act_kills", "act_fine", "act_fine"]
+
+
+def die(engine: Engine) -> None:
+    """Leave an engine as a process that was killed leaves it: its lease stands, and nobody hands on."""
+    engine._leaving = True
+    engine._end_threads()
+    engine._backend.stop()
+    engine._backend.close()
 
 
 def test_while_the_journal_is_stopped_the_lease_lapses_and_nothing_is_begun(bench: Bench) -> None:

@@ -293,3 +293,31 @@ def test_what_ended_well_is_forgotten_after_a_while(
     monkeypatch.setattr("interlock.engine.on_dbos.KEEP_SEC", -1.0)
     assert engine.backend.forget() == 1
     assert raw(file, "SELECT * FROM workflow_status") == raw(file, "SELECT * FROM workflow_input") == []
+
+
+def test_conflicts_with_other_workers_put_nothing_off(
+    postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DBOS doubles its pause after each, so that two dozen of them would be many minutes."""
+    from dbos._sys_db import SystemDatabase
+    from psycopg.errors import SerializationFailure
+    from sqlalchemy.exc import OperationalError
+
+    url = postgres.database(0)
+    run(url, "DROP SCHEMA IF EXISTS dbos CASCADE")
+    real, conflicts = SystemDatabase.start_queued_workflows, list(range(24))
+
+    def contended(*args: Any, **kwargs: Any) -> Any:
+        if conflicts:
+            conflicts.pop()
+            raise OperationalError("SELECT", {}, SerializationFailure("could not serialize access"))
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(SystemDatabase, "start_queued_workflows", contended)
+    engine = Running(Journal(PostgresDatabase(url), Vault(bytes(32), bytes(32))), url)
+    try:
+        engine.enqueue("act_0")
+        eventually(lambda: engine.seen)
+        assert conflicts == []
+    finally:
+        engine.close()

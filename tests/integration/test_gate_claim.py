@@ -200,7 +200,7 @@ def test_a_constraint_this_executor_cannot_enforce_refuses_the_claim(house: Hous
     action = allowed(house)
     row = house.home.journal.look(lambda tx: load_action(tx, action))
     verdict = json.loads(row.verdict)
-    verdict["constraints"] = {"max_runtime_sec": 5}
+    verdict["constraints"] = {"network_allowlist": ["api.example.com"]}
 
     def constrain(tx: Any) -> None:
         save(tx, row, row._replace(verdict=json.dumps(verdict)))

@@ -465,7 +465,7 @@ def test_an_edit_into_what_cannot_be_enforced_is_refused_whole(open_house: Calla
     house = open_house(
         POLICY
         + "  - {id: slow, match: {topics: [pay.refund]}, when: args.amount_usd > 1000,"
-        + " decision: require_approval, constraints: {max_runtime_sec: 3}}\n"
+        + " decision: require_approval, constraints: {network_allowlist: [api.example.com]}}\n"
     )
     action, ann = house.held(), house.person("Ann")
     before = house.entries()

@@ -285,7 +285,7 @@ def test_a_constraint_the_executor_cannot_enforce_refuses_the_proposal(
     house = open_house(
         POLICY
         + "  - {id: c, match: {topics: [x.y]}, decision: allow_with_constraints,"
-        + " constraints: {max_runtime_sec: 5}}\n"
+        + " constraints: {network_allowlist: [api.example.com]}}\n"
     )
     before = house.entries()
     with pytest.raises(ConstraintUnenforceable):

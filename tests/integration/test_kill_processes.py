@@ -96,7 +96,7 @@ def test_the_command_stops_a_home_that_another_process_works_in(
     assert done.code == 0, done.err
     kill = json.loads(done.out)
     assert (kill["scope"], kill["created"], kill["running"]) == ("all", True, [])
-    assert house.home.gate.ready(9) == []
+    assert house.ready() == []
     refused = house.propose("orders.get", {"order_id": "A"}).action
     assert refused is not None
     assert refused.decided.rule == f"kill-switch:{kill['id']}"

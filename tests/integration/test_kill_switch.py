@@ -132,7 +132,7 @@ def test_observe_mode_does_not_weaken_a_kill_switch(open_house: Open) -> None:
 def test_another_process_sees_it_in_its_next_transaction(house: House, open_house: Open) -> None:
     ready = approved(house)
     other = open_house(None, clock=house.home.journal.clock)
-    assert other.gate.ready(9) == []
+    assert other.ready() == []
     other.propose(args={**REFUND, "amount_usd": "5.00"})  # it has read the register, and remembers it
     kill = stop(other)
     with pytest.raises(KillSwitchOn):
@@ -217,10 +217,9 @@ def test_what_is_stopped_does_not_stand_before_what_may_run(house: House, clock:
     last = house.propose("calls.two", {}).action
     assert last is not None
     stop(house, Scope.TOPIC, "calls.one")
-    assert house.gate.ready(2) == [last.id]
-    assert house.gate.ready(100) == [last.id]
+    assert house.ready() == [last.id]
     stop(house)
-    assert house.gate.ready(100) == []
+    assert house.ready() == []
 
 
 # --- deadlines --------------------------------------------------------------------------------------------
@@ -279,17 +278,18 @@ def test_what_is_frozen_and_due_in_great_number_keeps_no_other_request_waiting(
     assert {house.state(action) for action in frozen} == {"expired"}
 
 
-def test_what_froze_at_its_very_deadline_is_looked_at_once_and_ends_afterwards(
-    house: House, clock: ManualClock
+@pytest.mark.parametrize("scope", [(Scope.AGENT, "support"), (Scope.ALL, None)])
+def test_what_ran_out_before_it_froze_ends_all_the_same(
+    house: House, clock: ManualClock, scope: tuple[Scope, str | None]
 ) -> None:
     action = house.held()
-    clock.forward(15 * 60)
-    kill = stop(house, Scope.AGENT, "support")
-    assert [house.gate.sweep(), house.gate.sweep(), house.state(action)] == [1, 0, "held"]
-    lift(house, kill)
-    clock.forward(61)
+    clock.forward(15 * 60 - 1)
+    other = house.held(args={**REFUND, "order_id": "other"})
+    clock.forward(1)
+    stop(house, *scope)
+    clock.forward(3600)
     house.gate.sweep()
-    assert house.state(action) == "expired"
+    assert [house.gate.sweep(), house.state(action), house.state(other)] == [0, "expired", "held"]
 
 
 def test_overlapping_kill_switches_pause_a_deadline_once(house: House, clock: ManualClock) -> None:

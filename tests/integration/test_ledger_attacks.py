@@ -584,6 +584,8 @@ ELSEWHERE = {
     "dismissals": "test_recovery_dismissed.py: a dismissal that nobody gave ends nothing",
     "alarms": "test_recovery_dismissed.py: an alarm that nobody gave keeps nobody from going on",
     "erasures": "test_erasure.py: what was erased stays closed whatever is put back",
+    "checkpoints": "test_checkpoints.py: a checkpoint that was swapped for another actions is refused",
+    "before_states": "test_rollback_client.py: what another action found is not taken for what was there",
 }
 """Tables whose rows are attacked in the tests of the room that writes them."""
 UNMARKED = {

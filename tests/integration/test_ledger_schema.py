@@ -17,9 +17,11 @@ import pytest
 from cli_command import run as run_command
 from erasing import erase
 
+import world
 from house import BOTH, REFUND, House, ManualClock, agent
 from interlock.gate import Answer, Report, Scope
-from interlock.identity import Caller, KeyKind, Role
+from interlock.gate.reading import Drifted
+from interlock.identity import Caller, KeyKind, Person, Role
 from interlock.journal import Tx
 from interlock.ledger import Kind
 from interlock.ledger.schemas import FIELDS
@@ -53,6 +55,8 @@ actions:
     execute: {permitted: {executor: mover, offline: true}}
     undo: notes.drop
     undo_within: 1m
+  notes.pin: {tier: 1}
+  mail.send: {tier: 3}
 rules:
   - {id: small, match: {topics: [pay.refund]}, when: args.amount_usd < 100, decision: allow}
   - id: large
@@ -60,7 +64,21 @@ rules:
     when: args.amount_usd >= 100
     decision: require_approval
     owner: finance
-    lane: {window: 15m, on_timeout: escalate}
+    lane: {window: 15m, on_timeout: escalate, escalate_to: [{owner: security-approvers, window: 1s}]}
+  - id: seen
+    match: {topics: [notes.pin]}
+    decision: require_approval
+    lane: {window: 1m, on_timeout: allow}
+  - id: guarded
+    match: {topics: [mail.send]}
+    decision: require_approval
+    lane: {window: 1m, on_timeout: kill_switch}
+"""
+WATCHED = """
+  orders.close:
+    tier: 3
+    args: {{order_id: string}}
+    probe: {{http: {{url: "{url}/orders/{{args.order_id}}", compare: [status]}}}}
 """
 STRICTER = POLICY.replace("amount_usd < 100", "amount_usd < 2").replace(
     "amount_usd >= 100", "amount_usd >= 2"
@@ -112,6 +130,14 @@ def everything(house: House, clock: ManualClock) -> None:
     assert inline.claim is not None
     gate.settle(inline.claim, Report(ActionState.FAILED, "no", breach="max_runtime_sec"))
 
+    noted = house.propose("notes.add", {"text": "hello"}).action
+    assert noted is not None
+    run(house, noted.id)
+    taking_back = gate.rollback(noted.id, reviewer).action
+    assert taking_back is not None
+    run(house, taking_back.id)
+    assert house.state(noted.id) == "rolled_back"
+
     approved = held(house, 1, principal="zoe@example.com")
     house.answer(approved, ann, note="fine")
     run(house, approved)
@@ -127,11 +153,20 @@ def everything(house: House, clock: ManualClock) -> None:
     gate.withdraw(small(house, 2), agent())
     gate.revoke(small(house, 3), reviewer)
     expiring = held(house, 4)
-    clock.forward(15 * 60)
+    clock.forward(15 * 60 + 1)
     gate.sweep()
     clock.forward(15 * 60)
     gate.sweep()
     assert house.state(expiring) == "expired"
+    pinned = house.propose("notes.pin", {}).action
+    sent = house.propose("mail.send", {}, caller=agent("postman")).action
+    assert pinned is not None
+    assert sent is not None
+    clock.forward(60)
+    gate.sweep()
+    assert house.state(pinned.id) == "allowed"
+    assert house.view(sent.id, agent("postman"))["state"] == "expired"
+    run(house, pinned.id)
 
     doubtful = small(house, 5)
     claim = run(house, doubtful, Report(ActionState.IN_DOUBT, "it raised"))
@@ -161,6 +196,7 @@ def everything(house: House, clock: ManualClock) -> None:
     assert held_before.state == "allowed"
     house.activate(POLICY)
 
+    watched(house, ann)
     kill = home.kill_switches.engage(Scope.AGENT, "support", "smoke", caller=bob.caller).switch.id
     for person in (ann, bob):
         home.kill_switches.rearm(kill, "it was the toaster", person.caller)
@@ -169,6 +205,21 @@ def everything(house: House, clock: ManualClock) -> None:
     home.keyring.revoke(key.id, by="test")
     erase(house, "zoe@example.com")
     home.publisher.rotate("test")
+
+
+def watched(house: House, ann: Person) -> None:
+    """An action that rests on something which changes between its approval and its claim."""
+    with world.serving() as shop:
+        house.activate(POLICY.replace("rules:", WATCHED.format(url=shop.url) + "rules:", 1))
+        action = house.held(topic="orders.close", args={"order_id": "A-12"})
+        house.gate.probe(house.request(action)[0])
+        house.answer(action, ann)
+        shop.change(status="charged back")
+        with pytest.raises(Drifted):
+            run(house, action)
+        house.answer(action, ann)
+        run(house, action)
+    house.activate(POLICY)
 
 
 def recovered(house: House, open_house: Callable[..., House], clock: ManualClock, saved: Backup) -> House:

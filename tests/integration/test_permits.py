@@ -210,7 +210,7 @@ def test_no_claim_but_a_redeemed_permit_runs_a_permitted_action(house: House) ->
     with pytest.raises(TypeError):
         house.gate.claim(action, ExecutorKind.PERMITTED)
     assert house.propose("pay.refund", {**SMALL, "order_id": "B"}, inline=True).claim is None
-    assert house.gate.ready(10) == []
+    assert house.ready() == []
 
 
 def test_an_embedded_gate_says_that_only_a_server_permits(tmp_path: Path) -> None:

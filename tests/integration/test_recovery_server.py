@@ -97,7 +97,7 @@ def test_a_server_starts_in_recovery_and_goes_on_when_two_people_agreed(restored
         assert (status, problem["current"]) == (409, shown["gap"])
         status, answer = asked(bob, "/v1/recovery/agree", agreement)
         assert (status, answer["opened"]) == (200, {"epoch": 2, "in_doubt": 1, "states": {"held": 1}})
-        assert asked(ann, "/readyz")[0] == 200
+        wait_for(lambda: asked(ann, "/readyz")[0] == 200)  # what was decided is carried out again
         assert asked(ann, "/v1/recovery")[1] == {"required": False}
         assert asked(ann, "/v1/recovery/agree", agreement)[0] == 409
         assert asked(agent, f"/v1/actions/{restored.action}")[1]["state"] == "in_doubt"
@@ -189,6 +189,7 @@ def test_two_keys_dismiss_a_false_alarm_on_the_command_line_while_the_server_run
         action = house.held()
     with ServerProcess(folder) as server:
         stranger = server_stranger(server)
+        server.ready()
         assert asked(stranger, "/readyz")[1]["ledger"] == "signed"
         house.sql("UPDATE head SET stopped = 1")
         wait_for(lambda: asked(stranger, "/readyz")[0] == 503)

@@ -15,6 +15,7 @@ from interlock.identity import KeyKind
 from interlock.ledger import Frontier, leaf_hash
 from postgres import Postgres
 from server_process import ServerProcess
+from waiting import wait_for
 
 DATABASES = ("postgres",)
 
@@ -58,7 +59,7 @@ def test_a_server_outlives_an_outage_of_its_database(
             time.sleep(2.5)  # publisher, dispatcher and sweeps meet it too
             assert agent.get("/healthz").status_code == 200
         assert propose(3).status_code == 201
-        assert agent.get("/readyz").status_code == 200
+        wait_for(lambda: agent.get("/readyz").status_code == 200)  # its lease lives again
         assert server.stop() == 0
     proposed = [entry for entry in house.entries() if '"topic":"notes.add"' in entry]
     assert len(proposed) == 2

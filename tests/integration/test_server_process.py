@@ -96,7 +96,7 @@ def approve(client: httpx.Client, action: dict[str, Any]) -> None:
 
 
 def ended(client: httpx.Client, action: dict[str, Any]) -> str:
-    give_up = time.monotonic() + 15
+    give_up = time.monotonic() + 60
     while time.monotonic() < give_up:
         state: str = client.get(f"/v1/actions/{action['id']}").json()["state"]
         if state in STATES:
@@ -213,7 +213,7 @@ def test_a_stopping_server_finishes_what_it_has_begun(desk: Desk, hooks: Hooks) 
 def test_a_server_that_stays_announces_itself_again_when_another_leaves(desk: Desk) -> None:
     with ServerProcess(desk.server.home) as second:
         assert announced(desk.server.home) == second.url
-    give_up = time.monotonic() + 5
+    give_up = time.monotonic() + 30
     while announced(desk.server.home) != desk.url and time.monotonic() < give_up:
         time.sleep(0.05)
     assert announced(desk.server.home) == desk.url
@@ -310,7 +310,7 @@ def activated(desk: Desk, tighter: Path) -> None:
     command += ["--policy", str(tighter), "--port", "0", "--activate"]
     activating = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        give_up = time.monotonic() + 15
+        give_up = time.monotonic() + 60
         while (state := desk.of("agent").get(f"/v1/actions/{held['id']}").json()["state"]) == "held":
             assert time.monotonic() < give_up
             time.sleep(0.05)

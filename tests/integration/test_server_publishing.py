@@ -13,6 +13,7 @@ from house import REFUND, House, ManualClock
 from interlock.model.errors import Tampered
 from interlock.server.app import create_app
 from interlock.server.publishing import BEHIND_SEC, Publishing
+from waiting import wait_for
 
 DATABASES = ("sqlite", "postgres")
 
@@ -108,6 +109,7 @@ def test_what_somebody_did_to_the_record_is_raised(house: House, publishing: Pub
 def test_readyz_says_it_and_stays_ready(open_house: Callable[..., House], tmp_path: Path) -> None:
     house = open_house()
     with TestClient(create_app(house.home, hosts=["testserver"])) as client:
+        wait_for(lambda: client.get("/readyz").status_code == 200)
         answer = client.get("/readyz")
         assert (answer.status_code, answer.json()["ledger"]) == (200, "signed")
         client.app.state.publishing.problem = "the disk is full"  # type: ignore[attr-defined]

@@ -14,6 +14,7 @@ from house import BOTH, REFUND, House
 from interlock.identity import KeyKind, Role
 from interlock.model.errors import HomeUnusable, RecoveryRequired, Tampered
 from interlock.server.app import create_app
+from waiting import wait_for
 
 DATABASES = BOTH
 MADE_UP = "ilk_agent_" + "0" * 32 + "." + "A" * 43
@@ -120,7 +121,7 @@ def test_people_read_what_is_wrong_and_others_of_which_kind_it_is(
 def test_readyz_tells_people_of_a_clock_that_is_behind_and_strangers_that_it_is(house: House) -> None:
     found = keys(house)
     with served(house) as client:
-        assert client.get("/readyz").status_code == 200
+        wait_for(lambda: client.get("/readyz").status_code == 200)
         house.sql("UPDATE head SET at = at + 7200000000")
         stranger, person = client.get("/readyz"), client.get("/readyz", headers=bearer(found["person"]))
         house.sql("UPDATE head SET at = at - 7200000000")

@@ -40,7 +40,8 @@ does reads this; the implementation is compared with it on random policies and r
 15. **Lane.** The shortest window of all rules that ask, the strictest end, and the shortest validity; where
     the end allows, the longest window, which leaves more time to look. The default lane joins unless a proved
     rule that reads nothing reported names one. Silence allows only on tiers 1 and 2, where nothing asks but
-    rules whose lanes all say so.
+    rules whose lanes all say so. Where the end escalates, it is to those whom every lane names, each for the
+    shortest time; in the order of the lane that sorts first.
 16. **Handoff**: the strictest of the triggers shown, where somebody is asked.
 17. **Observe mode** blocks nothing, and says what it would have said.
 18. **A kill switch** denies, whatever else is said, in observe mode too.
@@ -60,6 +61,7 @@ from interlock.model.verdicts import (
     OnTimeout,
     Tier,
     Trigger,
+    Turn,
 )
 from interlock.policy import Question
 from spec.layers import (
@@ -222,7 +224,18 @@ def lane_of(document: Doc, voices: list[Voice], tier: int | None) -> Lane:
     end = max((lane.on_timeout for lane in lanes), key=ENDS.index)
     shorter_or_longer = max if end is OnTimeout.ALLOW else min
     window = shorter_or_longer(lane.window_sec for lane in lanes)
-    return Lane(window, end, min(lane.valid_sec for lane in lanes))
+    asked = in_turn([lane.escalate_to for lane in lanes]) if end is OnTimeout.ESCALATE else ()
+    return Lane(window, end, min(lane.valid_sec for lane in lanes), asked)
+
+
+def in_turn(chains: list[tuple[Turn, ...]]) -> tuple[Turn, ...]:
+    everybody = set.intersection(*({turn.owner for turn in chain} for chain in chains))
+    all_turns = [turn for chain in chains for turn in chain]
+    return tuple(
+        Turn(owner, min(turn.window_sec for turn in all_turns if turn.owner == owner))
+        for owner in [turn.owner for turn in sorted(chains)[0]]
+        if owner in everybody
+    )
 
 
 def lane_spec(document: Doc, spec: Doc) -> Lane | None:
@@ -231,7 +244,12 @@ def lane_spec(document: Doc, spec: Doc) -> Lane | None:
         lane = document["lanes"][lane]
     if lane is None:
         return None
-    return Lane(seconds(lane["window"]), OnTimeout(lane["on_timeout"]), seconds(lane.get("valid", "1h")))
+    window = seconds(lane["window"])
+    asked = [
+        Turn(each["owner"], seconds(each["window"])) if isinstance(each, dict) else Turn(each, window)
+        for each in lane.get("escalate_to", [])
+    ]
+    return Lane(window, OnTimeout(lane["on_timeout"]), seconds(lane.get("valid", "1h")), tuple(asked))
 
 
 def mended(lane: Lane) -> Lane:

@@ -95,6 +95,9 @@ VALUES = {
     "failed",
     "in_doubt",
     "gate",
+    "escalate",
+    "kill_switch",
+    "lane:",
 }
 """Words that the table's cells name beside fields: the values some fields can have."""
 

@@ -12,7 +12,17 @@ from interlock.model.text import lookalikes, visible
 from interlock.model.verdicts import NO_CONSTRAINTS, Constraints, Decision, Lane, OnTimeout, Tier, Verdict
 
 S = ActionState
-FINAL = {S.DENIED, S.SUCCEEDED, S.FAILED, S.REJECTED, S.SUPERSEDED, S.EXPIRED, S.WITHDRAWN, S.REVOKED}
+FINAL = {
+    S.DENIED,
+    S.SUCCEEDED,
+    S.FAILED,
+    S.REJECTED,
+    S.SUPERSEDED,
+    S.EXPIRED,
+    S.WITHDRAWN,
+    S.REVOKED,
+    S.ROLLED_BACK,
+}
 VERDICT = Verdict(Decision.ALLOW, "r", Tier.REVERSIBLE, (), NO_CONSTRAINTS, "ops", None, "why", "v1:a")
 
 
@@ -39,6 +49,12 @@ def test_what_executes_can_no_longer_be_taken_back() -> None:
     for taken_back in (S.EXPIRED, S.WITHDRAWN, S.REVOKED, S.STALE):
         assert taken_back not in S.EXECUTING.successors
         assert taken_back not in S.IN_DOUBT.successors
+
+
+def test_only_what_succeeded_is_rolled_back_and_then_it_stays_so() -> None:
+    assert {state for state in S if S.ROLLED_BACK in state.successors} == {S.SUCCEEDED}
+    assert S.SUCCEEDED.successors == {S.ROLLED_BACK}
+    assert S.ROLLED_BACK.successors == frozenset()
 
 
 def test_what_is_stale_is_denied_or_held_and_never_released() -> None:

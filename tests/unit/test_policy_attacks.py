@@ -881,7 +881,7 @@ def test_no_long_pattern_hides_a_topic_from_the_prover(hides: str) -> None:
 def test_formatting_changes_no_meaning_however_a_condition_is_quoted(condition: str, style: str) -> None:
     quoted = {"'": condition.replace("'", "''"), '"': json.dumps(condition)[1:-1]}.get(style[0], condition)
     text = (
-        "interlock: 1\n# when: a AND b\nactions:\n  a.b:\n    tier: 3\n    probe: {when: x AND y}\n"
+        "interlock: 1\n# when: a AND b\nactions:\n  a.b:\n    tier: 3\n    worst_case: when x AND y\n"
         f"rules:\n  - id: it\n    match: {{topics: [a.b]}}\n    when: {style.format(quoted)}\n"
         "    decision: deny\n    reason: when a AND b\n"
     )
@@ -892,7 +892,7 @@ def test_formatting_changes_no_meaning_however_a_condition_is_quoted(condition: 
     formatted = format_policy("p.yaml", text).text
     after = parse({"p.yaml": formatted})
     assert formatted.count("# keep me") == text.count("# keep me")
-    assert "probe: {when: x AND y}" in formatted
+    assert "worst_case: when x AND y" in formatted
     assert format_policy("p.yaml", formatted).text == formatted
     values = [
         "a AND b",

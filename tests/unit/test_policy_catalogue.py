@@ -235,7 +235,7 @@ def test_an_entry_says_how_it_is_executed_and_all_of_it_is_in_its_json(policy: P
     assert reverse.execute == CallerExecute(604_800)
     assert pay.undo_within_sec == 300
     value = pay.to_json()
-    assert set(value) == set(CatalogueEntry.__slots__) - {"tags", "decimals"}
+    assert set(value) == set(CatalogueEntry.__slots__) - {"tags", "decimals", "undo_sources"}
     assert canonical(value) == canonical(
         Policy.from_canonical(policy.canonical()).entry("pay.refund").to_json()
     )  # type: ignore[union-attr]

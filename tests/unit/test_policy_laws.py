@@ -144,6 +144,8 @@ def test_renaming_rules_changes_nothing_but_names(case: Case) -> None:
             one[key] = renamed(one[key], names)
         for verdict in (one, two):
             verdict["overridden"] = set(verdict["overridden"])
+            if verdict["lane"] is not None:
+                verdict["lane"].pop("name", None)  # a lane that has none is called as its rule
         assert one == two
 
 

@@ -241,9 +241,7 @@ def test_confidence_cannot_stand_where_it_could_loosen(body: str) -> None:
 # --- constraints on paper ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "constraint", ["max_runtime_sec: 60", "network_allowlist: [api.slack.com]", "network_allowlist: []"]
-)
+@pytest.mark.parametrize("constraint", ["network_allowlist: [api.slack.com]", "network_allowlist: []"])
 def test_a_constraint_that_a_function_cannot_be_held_to_is_an_error(constraint: str) -> None:
     caller = "actions: {a.b: {tier: 1, execute: {caller: {}}"
     assert "nothing enforces" in findings(f"{caller}, constraints: {{{constraint}}}}}}}")[0]
@@ -253,6 +251,14 @@ def test_a_constraint_that_a_function_cannot_be_held_to_is_an_error(constraint: 
     assert "nothing enforces" in swept.warnings[0]
     elsewhere = load(f"{caller}}}}}\n{of_rule.replace('[a.b]', '[a.b], risk_tags: [t]')}")
     assert "no catalogued topic matches" in elsewhere.warnings[0]
+
+
+def test_a_function_is_held_to_a_time_in_a_process_of_its_own() -> None:
+    caller = "actions: {a.b: {tier: 1, execute: {caller: {}}"
+    limit = "constraints: {max_runtime_sec: 60}"
+    assert load(f"{caller}, {limit}}}}}").warnings == ()
+    of_rule = rule(f"match: {{topics: [a.b]}}, decision: allow, {limit}")
+    assert load(f"{caller}}}}}\n{of_rule}").warnings == ()
 
 
 def test_a_limit_on_money_needs_an_amount_in_dollars() -> None:
@@ -266,7 +272,7 @@ def test_a_limit_on_money_needs_an_amount_in_dollars() -> None:
 def test_what_deserves_a_look_is_a_warning() -> None:
     policy = load("""
 actions:
-  a.b: {tier: 2, probe: {http: {url: x}}, undo: a.c}
+  a.b: {tier: 2, probe: {mcp: {server: crm, tool: look, compare: [state]}}, undo: a.c}
   a.c: {tier: 2, undo: a.b, undo_within: 5m}
   a.d: {tier: 3, risk_tags: [money]}
   a.e: {tier: 4, risk_tags: [money]}
@@ -285,7 +291,7 @@ rules:
         "action *.*.*.*: tier 1 lets every topic of 4 segments run, also future ones",
         "action a.b: irreversibility asks a person each time it is tier 2, because no undo takes it back"
         " within 5m",
-        "action a.b: probe is accepted, not yet enforced",
+        "action a.b: nothing but its server keeps the probe's tool look from writing",
         "action a.d: it is tagged money and no argument has the role amount, so invariant:money holds every"
         " call",
         "action a.eur: its amount is in EUR, for which money_above has no threshold, so invariant:money holds"
@@ -312,15 +318,15 @@ def test_a_limit_that_nothing_enforces_is_said_once_for_all_that_it_is_about() -
         + ", ".join(f"a.b{n}: {{tier: 1}}" for n in range(50))
         + f", a.h: {{tier: 1, {http}}}}}\n"
     )
-    limited = "decision: allow_with_constraints, constraints: {max_runtime_sec: 5, max_amount_usd: 5}"
+    limited = "decision: allow_with_constraints, constraints: {network_allowlist: [x], max_amount_usd: 5}"
     assert warned(catalogue + rule(f"match: {{topics: ['a.*']}}, {limited}")) == [
-        "rule x: nothing enforces max_runtime_sec for a.b0 (and 49 more): it has no executor",
+        "rule x: nothing enforces network_allowlist for a.b0 (and 49 more): it has no executor",
         "rule x: nothing enforces max_amount_usd for a.b0 (and 50 more): it has no amount in USD",
     ]
     functions = catalogue.replace("a.b0: {tier: 1}", "a.b0: {tier: 1, execute: {caller: {}}}")
     found = findings(functions + rule(f"match: {{topics: [a.b0, 'a.*']}}, {limited}"))
     assert [line.partition("nothing enforces ")[2] for line in found] == [
-        "max_runtime_sec for a.b0: a function of the caller cannot be held to it",
+        "network_allowlist for a.b0: a function of the caller cannot be held to it",
         "max_amount_usd for a.b0: it has no amount in USD",
     ]
 
@@ -730,7 +736,7 @@ autonomy_levels:
   level_1: {rules: [{match: {topics: ['*']}, decision: allow_with_constraints}]}
 workflows: {w: {steps: {b: {type: approval}, a: {type: approval}}}, v: {steps: {a: {type: approval}}}}
 """)
-    assert len(policy.warnings) == 13
+    assert len(policy.warnings) == 11
     assert Policy.from_canonical(policy.canonical()).warnings == policy.warnings
 
 

@@ -127,23 +127,52 @@ def test_a_lane_is_found_by_its_name() -> None:
     )
 
 
+CHAIN = "owners: [leads, cfo]\n"
+
+
 @pytest.mark.parametrize(
-    ("lane", "warning"),
+    "lane",
     [
-        (
-            "on_timeout: kill_switch",
-            "on_timeout kill_switch is accepted, not yet enforced: the request expires and nothing runs,"
-            " but nothing is stopped",
-        ),
-        (
-            "on_timeout: deny, escalate_to: [bosses]",
-            "escalate_to is accepted, not yet enforced: ops-approvers are asked",
-        ),
+        "on_timeout: kill_switch",
+        "on_timeout: escalate, escalate_to: [leads]",
+        "on_timeout: escalate, escalate_to: [leads, {owner: cfo, window: 2m}, ops-approvers]",
     ],
 )
-def test_an_end_that_nothing_enforces_yet_says_what_happens_instead(lane: str, warning: str) -> None:
-    assert load(rule(f"{HELD}, lane: {{window: 5m, {lane}}}")).warnings == (f"rule x: {warning}",)
-    assert load(f"lanes: {{fast: {{window: 5m, {lane}}}}}").warnings == (f"lane fast: {warning}",)
+def test_every_end_of_a_lane_is_enforced_so_nothing_is_warned_about(lane: str) -> None:
+    assert load(CHAIN + rule(f"{HELD}, lane: {{window: 5m, {lane}}}")).warnings == ()
+    assert load(CHAIN + f"lanes: {{fast: {{window: 5m, {lane}}}}}").warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("lane", "message"),
+    [
+        ("on_timeout: escalate, escalate_to: [leds]", "nothing else names 'leds'; list it in owners, if"),
+        ("on_timeout: escalate, escalate_to: [{owner: boss, window: 2m}]", "nothing else names 'boss'"),
+        ("on_timeout: escalate, escalate_to: [leads, cfo, leads]", "'leads' has been asked by then"),
+        ("on_timeout: deny, escalate_to: [leads]", "nobody is asked after on_timeout deny"),
+        ("on_timeout: kill_switch, escalate_to: [leads]", "nobody is asked after on_timeout kill_switch"),
+        ("on_timeout: escalate, escalate_to: []", "escalate_to"),
+        ("on_timeout: escalate, escalate_to: [{owner: leads, window: 0m}]", "window"),
+        ("on_timeout: escalate, escalate_to: [{owner: leads}]", "window"),
+        (f"on_timeout: escalate, escalate_to: [{', '.join(f'o{n}' for n in range(11))}]", "escalate_to"),
+    ],
+)
+def test_a_chain_of_owners_leads_to_nobody_unknown_and_to_nobody_twice(lane: str, message: str) -> None:
+    assert message in finding(CHAIN + rule(f"{HELD}, lane: {{window: 5m, {lane}}}"))
+    assert message in finding(CHAIN + f"lanes: {{fast: {{window: 5m, {lane}}}}}")
+
+
+def test_an_owner_is_known_whom_a_rule_a_trigger_or_the_routing_names() -> None:
+    lane = "lanes: {fast: {window: 5m, on_timeout: escalate, escalate_to: [desk, leads, night]}}\n"
+    named = (
+        rule(f"{HELD}, owner: leads") + "triggers: {sla: {owner: desk}}\nrouting: {default: night}\n" + lane
+    )
+    assert load(named).rules
+
+
+def test_a_misspelt_owner_is_not_blamed_where_what_names_owners_does_not_read() -> None:
+    lane = "lanes: {fast: {window: 5m, on_timeout: escalate, escalate_to: [leads]}}\n"
+    assert "leads" not in finding("owners: 3\n" + lane)
 
 
 SILENT = "decision: require_approval, lane: {window: 5m, on_timeout: allow}"
@@ -191,9 +220,8 @@ def test_silence_never_approves_what_nobody_catalogued(text: str) -> None:
         + rule(f"match: {{topics: ['a.*'], risk_tags: [t]}}, {SILENT}"),
     ],
 )
-def test_silence_may_approve_what_is_catalogued_and_harmless(text: str) -> None:
-    instead = "accepted, not yet enforced: the request expires and nothing runs"
-    assert f"rule x: on_timeout allow is {instead}" in load(text).warnings
+def test_silence_may_approve_what_is_catalogued_and_harmless_and_that_is_said(text: str) -> None:
+    assert "rule x: what nobody answers in time runs (on_timeout allow)" in load(text).warnings
 
 
 def test_an_owner_outside_a_ranking_of_ones_own_is_warned_about() -> None:

@@ -10,7 +10,21 @@
  */
 
 import { signal } from "@preact/signals";
-import type { Action, ApprovalPage, DecisionBody, Detail, Me, Page, ProblemDocument, Recovery } from "./wire";
+import type {
+  Action,
+  ApprovalPage,
+  DecisionBody,
+  Detail,
+  Engaged,
+  KillSwitches,
+  Me,
+  Page,
+  Plan,
+  ProblemDocument,
+  Recovery,
+  Standing,
+  StopBody,
+} from "./wire";
 
 /** What to add to this machine's clock to get the server's, in milliseconds. */
 export const clockSkewMs = signal(0);
@@ -127,9 +141,16 @@ export const api = {
   decide: (approval: string, body: DecisionBody) =>
     call<Detail>("POST", `/v1/approvals/${id(approval)}/decisions`, body),
   action: (action: string) => call<Action>("GET", `/v1/actions/${id(action)}`),
+  rollbackPlan: (action: string) => call<Plan>("GET", `/v1/actions/${id(action)}/rollback`),
+  rollback: (action: string) =>
+    call<{ rollback: Action; action: Action }>("POST", `/v1/actions/${id(action)}/rollback`),
   inDoubt: () => call<Page<Action>>("GET", "/v1/actions?state=in_doubt"),
   reconcile: (action: string, outcome: "succeeded" | "failed", note: string) =>
     call<unknown>("POST", `/v1/actions/${id(action)}/reconcile`, { outcome, note }),
+  stops: () => call<KillSwitches>("GET", "/v1/kill-switches"),
+  stop: (body: StopBody) => call<Engaged>("POST", "/v1/kill-switches", body),
+  rearm: (kill: string, reason: string) =>
+    call<Standing & { lifted: boolean }>("POST", `/v1/kill-switches/${id(kill)}/rearm`, { reason }),
   recovery: () => call<Recovery>("GET", "/v1/recovery"),
 };
 

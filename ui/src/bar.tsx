@@ -4,6 +4,7 @@ import type { RefObject } from "preact";
 import { useEffect, useId, useRef, useState } from "preact/hooks";
 import { QUIET_MS, quietFor } from "./keys";
 import { announce } from "./parts";
+import { recovery } from "./recovery";
 import { me } from "./session";
 import type { Detail } from "./wire";
 
@@ -27,11 +28,14 @@ export function Bar({ shown, changed, busy, approve, onApprove, onOpen, onShowCu
     return () => clearTimeout(timer);
   }, []);
 
-  const blocked = changed
-    ? "This changed. Show the current version first."
-    : !shown.can.approve
-      ? (shown.can.why_not ?? "You may not approve this.")
-      : null;
+  const recovering = recovery.value?.required === true;
+  const blocked = recovering
+    ? "Nothing can be changed until the ledger is recovered."
+    : changed
+      ? "This changed. Show the current version first."
+      : !shown.can.approve
+        ? (shown.can.why_not ?? "You may not approve this.")
+        : null;
   const words = busy
     ? "Sending…"
     : (blocked ??
@@ -60,7 +64,7 @@ export function Bar({ shown, changed, busy, approve, onApprove, onOpen, onShowCu
             Show current
           </button>
         ) : null}
-        {shown.can.reject && !changed ? (
+        {shown.can.reject && !changed && !recovering ? (
           <button type="button" class="reject" onClick={() => onOpen("reject")}>
             Reject
           </button>
@@ -76,7 +80,7 @@ export function Bar({ shown, changed, busy, approve, onApprove, onOpen, onShowCu
         >
           Approve
         </button>
-        {shown.can.edit && !changed ? <More onEdit={() => onOpen("edit")} /> : null}
+        {shown.can.edit && !changed && !recovering ? <More onEdit={() => onOpen("edit")} /> : null}
       </div>
     </div>
   );

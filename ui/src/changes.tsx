@@ -18,7 +18,7 @@ const WORDS: Record<Change["change"], string> = {
   proposed: "Proposed",
 };
 
-function Cell({ label, kind, children }: { label: string; kind?: string; children: ComponentChildren }) {
+export function Cell({ label, kind, children }: { label: string; kind?: string; children: ComponentChildren }) {
   return (
     <td role="cell" class={kind} data-label={label}>
       {children}
@@ -26,7 +26,7 @@ function Cell({ label, kind, children }: { label: string; kind?: string; childre
   );
 }
 
-function Head({ labels }: { labels: readonly string[] }) {
+export function Head({ labels }: { labels: readonly string[] }) {
   return (
     <thead role="rowgroup">
       <tr role="row">

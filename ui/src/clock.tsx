@@ -61,8 +61,25 @@ export function When({ at }: { at: string }) {
 interface DueProps {
   at: string;
   /** Whose deadline it is: then what the deadline does is said as well. */
-  item?: Pick<Item, "then" | "escalates_at">;
+  item?: Pick<Item, "then" | "escalates_at" | "escalates_to" | "frozen">;
   start?: string;
+}
+
+function Frozen({ since }: { since: string }) {
+  return (
+    <span class="due near">
+      <svg class="glyph" viewBox="0 0 16 16" aria-hidden="true">
+        <path d="M5.5 3.5v9M10.5 3.5v9" class="stroke bold" />
+      </svg>
+      <span>
+        <span class="left">Frozen by a kill switch</span>
+        <span class="then">
+          {" "}
+          since <When at={since} />; its deadline waits
+        </span>
+      </span>
+    </span>
+  );
 }
 
 /**
@@ -73,6 +90,7 @@ export function Due({ at, item, start = "Due" }: DueProps) {
   const left = useComputed(() => Date.parse(at) - nowMs());
   const words = useComputed(() => (left.value <= 0 ? "Deadline passed" : `${start} in ${span(left.value)}`));
   const near = useComputed(() => left.value < 15 * MINUTE);
+  if (item?.frozen) return <Frozen since={item.frozen.since} />;
   return (
     <span class={near.value ? "due near" : "due"}>
       <svg class="glyph" viewBox="0 0 16 16" aria-hidden="true">
@@ -86,7 +104,7 @@ export function Due({ at, item, start = "Due" }: DueProps) {
         {item ? <span class="then">, then {item.then.split(";", 1)[0]}</span> : null}
         {item?.escalates_at ? (
           <span class="then">
-            ; others are asked {Date.parse(item.escalates_at) > nowMs() ? "from" : "since"} <When at={item.escalates_at} />
+            ; {item.escalates_to[0] ?? "others"} are asked {Date.parse(item.escalates_at) > nowMs() ? "from" : "since"} <When at={item.escalates_at} />
           </span>
         ) : null}
       </span>

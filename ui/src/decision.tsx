@@ -28,10 +28,12 @@ import { Banner, Erased, Trouble, announce } from "./parts";
 import { settledHere } from "./queue";
 import { AgentWords, Context, Why } from "./reasons";
 import { Reject } from "./reject";
+import { TakesBack } from "./rollback";
 import { Link, go } from "./route";
 import { me } from "./session";
 import { Plain, Raw } from "./text";
 import type { DecisionBody, Detail } from "./wire";
+import { Again, RestsOn } from "./world";
 import { meaning, stateWords } from "./words";
 
 export function Decision({ id }: { id: string }) {
@@ -39,6 +41,16 @@ export function Decision({ id }: { id: string }) {
 }
 
 type Open = "reject" | "edit" | null;
+
+/** Whether what it rests on is the news. */
+function drifted(detail: Detail): boolean {
+  return detail.again?.because === "world";
+}
+
+/** Whether nobody can have approved what is on screen, because what it rests on was not read yet. */
+function awaited(detail: Detail): boolean {
+  return detail.world?.state === "unread" || detail.world?.state === "unavailable";
+}
 
 function Request({ id }: { id: string }) {
   const [shown, setShown] = useState<Detail | null>(null);
@@ -96,6 +108,12 @@ function Request({ id }: { id: string }) {
       show(now);
       return null;
     }
+    if (now.id === before.id && now.state === "held" && awaited(before)) {
+      show(now);
+      contentChanged();
+      if (!awaited(now)) announce("What it rests on was read.");
+      return null;
+    }
     const found = newerThan(before, now);
     if (found) setNewer(found);
     else show(now);
@@ -115,7 +133,7 @@ function Request({ id }: { id: string }) {
       const before = current.current;
       if (!before && !entry) void load();
       else if (!before || sending.current) stirred.current = true;
-      else if (!entry || entry.kind === "subject.erased") follow();
+      else if (!entry || entry.kind === "subject.erased" || entry.kind.startsWith("kill.")) follow();
       else if (entry.approval === id || entry.action === before.action_id) follow();
     });
   }, []);
@@ -241,6 +259,7 @@ function Request({ id }: { id: string }) {
           <Outcome
             action={shown.action}
             state={state}
+            reversible={shown.reversible}
             revision={shown.revision}
             decided={shown.decided}
             onSettled={() => void load()}
@@ -248,10 +267,14 @@ function Request({ id }: { id: string }) {
           <Onward newer={shown.superseded_by} next={onward.current ?? shown.position?.next ?? null} />
         </>
       )}
+      <Again detail={shown} />
+      <TakesBack detail={shown} />
       {shown.erased ? <Erased /> : <Impact detail={shown} />}
       <div class="columns">
         <div class="column">
+          {drifted(shown) ? <RestsOn detail={shown} /> : null}
           {shown.erased ? null : <TheChange shown={shown} />}
+          {drifted(shown) ? null : <RestsOn detail={shown} />}
           <AgentWords detail={shown} />
         </div>
         <div class="column side">

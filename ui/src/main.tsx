@@ -11,6 +11,7 @@ import { recovery } from "./recovery";
 import { Link, route } from "./route";
 import { me, restoreSession, sessionTrouble, signOut } from "./session";
 import { SignIn, SignedOut } from "./sign_in";
+import { Stop, Stopped } from "./stop";
 import { Plain } from "./text";
 import { shortHash } from "./words";
 
@@ -39,6 +40,11 @@ function Header() {
             </svg>
             <span>{liveWords}</span>
           </p>
+          <nav class="ways" aria-label="Pages">
+            <Link to="/stop" class="stop-link" current={route.value.page === "stop"}>
+              Stop
+            </Link>
+          </nav>
           <div class="who">
             <span class="name">{person.person.name}</span>
             <button type="button" class="quiet" onClick={() => void signOut()}>
@@ -102,6 +108,7 @@ function Page() {
   }
   if (me.value === null) return <SignedOut />;
   if (at.page === "inbox") return <Inbox show={at.show} />;
+  if (at.page === "stop") return <Stop />;
   if (at.page === "decision") return <Decision key={at.id} id={at.id} />;
   return <Lost />;
 }
@@ -119,10 +126,10 @@ function Observing() {
 
 function Recovering({ why }: { why: string | undefined }) {
   return (
-    <Banner title="Nothing runs: part of the record is missing" tone="alarm">
+    <Banner title="Nothing runs: part of the record may be missing" tone="alarm">
       <p>
         {why ? <Plain text={why} /> : null} Everything can be read, and every change is refused, until people have agreed
-        to go on without what is lost: <code>interlock ledger recover</code>
+        how it goes on: <code>interlock ledger recover</code>
       </p>
     </Banner>
   );
@@ -135,6 +142,7 @@ function Console() {
       {me.value && sessionTrouble.value ? <Trouble refused={sessionTrouble.value} /> : null}
       {me.value?.policy?.mode === "observe" ? <Observing /> : null}
       {me.value && recovery.value?.required ? <Recovering why={recovery.value.why} /> : null}
+      {me.value ? <Stopped /> : null}
       <Page />
       <Footer />
       <Help />

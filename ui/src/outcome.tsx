@@ -11,6 +11,7 @@ import type { Refusal } from "./api";
 import { When } from "./clock";
 import { draft, forget } from "./drafts";
 import { Sheet, StateShape, Trouble } from "./parts";
+import { Rollback } from "./rollback";
 import { Link } from "./route";
 import { Plain, Raw } from "./text";
 import type { Action, Detail } from "./wire";
@@ -21,20 +22,22 @@ export function ending(detail: Detail): string {
   const { action } = detail;
   // A recovery puts the request and its action in doubt together; settling it is the action's business alone.
   if (detail.state === "in_doubt") return action.revision === detail.revision ? action.state : detail.state;
-  const ran = ["executing", "succeeded", "failed", "in_doubt"].includes(action.state);
-  return detail.state === "approved" && (ran || action.state !== "held") ? action.state : detail.state;
+  const ran = ["executing", "succeeded", "failed", "in_doubt", "rolled_back"].includes(action.state);
+  return ["approved", "unanswered"].includes(detail.state) && (ran || action.state !== "held") ? action.state : detail.state;
 }
 
 interface OutcomeProps {
   action: Action;
   state: string;
+  /** Whether the catalogue may name something that takes it back. */
+  reversible?: boolean;
   /** Of the request on screen: what a later revision did is not its outcome. */
   revision?: number;
   decided?: Detail["decided"];
   onSettled: () => void;
 }
 
-export function Outcome({ action, state, revision, decided, onSettled }: OutcomeProps) {
+export function Outcome({ action, state, reversible = true, revision, decided, onSettled }: OutcomeProps) {
   const its = revision === undefined || revision === action.revision;
   return (
     <section class={`outcome state-${state}`} aria-labelledby="outcome">
@@ -56,7 +59,7 @@ export function Outcome({ action, state, revision, decided, onSettled }: Outcome
           Note: <Plain text={decided.note} />
         </p>
       ) : null}
-      {its && action.outcome && state !== "in_doubt" ? (
+      {its && action.outcome && state !== "in_doubt" && state !== "rolled_back" ? (
         <p class="meta">
           Settled <When at={action.outcome.at} />
           {action.outcome.note ? (
@@ -67,6 +70,7 @@ export function Outcome({ action, state, revision, decided, onSettled }: Outcome
         </p>
       ) : null}
       {state === "in_doubt" ? <Reconcile action={action} onSettled={onSettled} /> : null}
+      {its ? <Rollback action={action} reversible={reversible} onAsked={onSettled} /> : null}
       {its && action.result !== null && action.result !== undefined ? (
         <details open>
           <summary>Result</summary>

@@ -72,6 +72,7 @@ const STATE_SHAPES: Record<string, string> = {
   superseded: "M2.5 5.5h8.5m-3-3 3 3-3 3M13.5 11H5m3-3-3 3 3 3",
   withdrawn: "M13 8H3m4.5-4.5L3 8l4.5 4.5",
   revoked: "M13 8H3m4.5-4.5L3 8l4.5 4.5",
+  rolled_back: "M3 6.5h6.2a3.6 3.6 0 0 1 0 7.2H6M3 6.5l3-3M3 6.5l3 3",
   executing: "M8 2v4m0 4v4M2 8h4m4 0h4",
   in_doubt: "M5.6 6a2.5 2.5 0 1 1 3.6 2.2c-.8.5-1.2.9-1.2 1.9M8 13v.2",
 };

@@ -150,6 +150,7 @@ function endedBy(entry: Entry, item: Item): string | null {
 }
 
 function concerns(entry: Entry): boolean {
+  if (entry.kind.startsWith("kill.")) return true;
   return entry.approval !== null || entry.kind in ENDS || entry.state === "in_doubt" || inDoubt.value.length > 0;
 }
 

@@ -16,10 +16,19 @@ export type ApprovalState =
   | "revoked"
   /** A new epoch of the ledger was opened while the request was open: what it is about may have run. */
   | "in_doubt"
+  /** Nobody answered in time, and the lane let it run. */
+  | "unanswered"
   /** The record does not carry the server's mark: it is listed so that somebody looks, and nothing can be done. */
   | "tampered";
 
-export type ActionState = ApprovalState | "denied" | "allowed" | "executing" | "succeeded" | "failed";
+export type ActionState =
+  | ApprovalState
+  | "denied"
+  | "allowed"
+  | "executing"
+  | "succeeded"
+  | "failed"
+  | "rolled_back";
 
 export interface Me {
   person: { id: string; name: string; roles: string[] };
@@ -54,8 +63,12 @@ export interface Item {
   owner: string;
   requested_at: string;
   due_at: string;
+  /** The kill switch that covers it: nobody approves it, and its deadlines wait. */
+  frozen: { kill: string; since: string } | null;
   /** When somebody else is asked too, where the lane escalates before the request ends. */
   escalates_at: string | null;
+  /** Who is asked then and afterwards, in order. */
+  escalates_to: string[];
   /** What the deadline does, as the rest of a sentence: "expires, not run". */
   then: string;
   money: Money | null;
@@ -105,9 +118,38 @@ export interface Action {
   executor_name: string | null;
   /** The latest request about it, where it needed one. */
   approval: { id: string } | null;
+  /** The action that this one takes back, by its id. */
+  undoes: string | null;
+  /** The latest action that takes this one back, or was to. */
+  rollback: { id: string; state: ActionState } | null;
   outcome: { state: string; at: string; note: string | null } | null;
   result: Json;
   user_message: string | null;
+}
+
+export interface World {
+  state: "unread" | "read" | "absent" | "unavailable";
+  read_at: string | null;
+  reason: string | null;
+  cursor_moved: boolean;
+  /** What changed stands first; `now` or `before` is absent where it was not there. */
+  fields: { field: string; now?: string; before?: string; changed: boolean }[];
+}
+
+/** What a rollback would propose, and what the policy says to it now. */
+export interface Plan {
+  action: string;
+  title: string;
+  undo: {
+    topic: string;
+    args: Record<string, Json>;
+    title: string;
+    worst_case: string | null;
+    decision: string;
+    reason: string;
+    owner: string | null;
+  };
+  until: string | null;
 }
 
 export interface Detail extends Item {
@@ -133,6 +175,12 @@ export interface Detail extends Item {
   alternatives: string[];
   context: { session: string | null; principal: string | null; parent_action: string | null; agent: string };
   can: { approve: boolean; reject: boolean; edit: boolean; why_not: string | null };
+  /** Why it is decided once more; null where it was not decided before. */
+  again: { because: "policy" | "probe" | "world"; was: string; words: string } | null;
+  /** What was read of what it rests on; null where nothing is to be read. */
+  world: World | null;
+  /** Of a rollback: what it takes back, who asked for it, and until when it may start. */
+  takes_back: { action: string; title: string; asked_by: string | null; until: string | null } | null;
   superseded_by: string | null;
   supersedes: string | null;
   edited_by: string | null;
@@ -171,6 +219,52 @@ export interface Recovery {
   required: boolean;
   /** One sentence, where it is required. */
   why?: string;
+}
+
+export type Scope = "all" | "agent" | "topic";
+
+export interface KillSwitch {
+  id: string;
+  scope: Scope;
+  /** The agent's name, or the pattern of topics; null where everything is stopped. */
+  target: string | null;
+  reason: string;
+  /** A person's id, or who else engaged it. */
+  by: string;
+  drill: boolean;
+  engaged_at: string;
+  rearmed_at: string | null;
+}
+
+interface Named {
+  id: string;
+  name: string;
+}
+
+/** A kill switch that is on: who agreed to lift it, of how many that have to. */
+export interface Standing extends KillSwitch {
+  agreed: Named[];
+  needed: number;
+}
+
+export interface KillSwitches {
+  engaged: Standing[];
+  /** Who may stop, and lift. */
+  may: Named[];
+  lifted: KillSwitch[];
+}
+
+export interface StopBody {
+  scope: Scope;
+  target: string | null;
+  reason: string;
+  drill: boolean;
+}
+
+/** What stopping answered; `stop_us` for a drill, in microseconds. */
+export interface Engaged extends KillSwitch {
+  running: string[];
+  stop_us?: number;
 }
 
 /** RFC 9457, with the members Interlock adds. */

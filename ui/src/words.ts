@@ -32,6 +32,7 @@ export const RESOLVED_STATES: readonly Exclude<ApprovalState, "held" | "tampered
   "withdrawn",
   "revoked",
   "stale",
+  "unanswered",
   "in_doubt",
 ];
 
@@ -50,6 +51,8 @@ const STATE_WORDS: Record<ActionState, string> = {
   withdrawn: "Withdrawn",
   revoked: "Revoked",
   stale: "Stale",
+  unanswered: "Unanswered",
+  rolled_back: "Rolled back",
   tampered: "Tampered with",
 };
 
@@ -72,7 +75,9 @@ const MEANING: Record<ActionState, string> = {
   expired: "Nobody decided in time. It did not run.",
   withdrawn: "The agent took it back. It did not run.",
   revoked: "The approval was taken back before it ran.",
+  rolled_back: "It ran, took effect, and was taken back by another action.",
   stale: "The policy or the target changed. It did not run.",
+  unanswered: "Nobody answered in time, and its lane let it run.",
   tampered: "Its record was changed from outside. Nothing about it can run.",
 };
 

@@ -8,7 +8,14 @@ from interlock.authoring.advice import Advice, Subject, listed
 from interlock.authoring.claims import Interval
 from interlock.authoring.parts import Written
 from interlock.model.verdicts import Decision, OnTimeout
-from interlock.policy import CatalogueEntry, HttpExecute, McpExecute, PermittedExecute, SqlExecute
+from interlock.policy import (
+    CallerExecute,
+    CatalogueEntry,
+    HttpExecute,
+    McpExecute,
+    PermittedExecute,
+    SqlExecute,
+)
 from interlock.policy.catalogue import overlap
 from interlock.policy.expressions import parse_expression
 from interlock.policy.findings import nearest
@@ -309,6 +316,8 @@ def _spread(subject: Subject, rule: Written) -> Iterator[Advice]:
 
 
 def _enforced(entry: CatalogueEntry, constraint: str) -> bool:
+    if constraint == "max_runtime_sec" and isinstance(entry.execute, CallerExecute):
+        return True
     if constraint != "max_amount_usd":
         watched = not (isinstance(entry.execute, McpExecute) and entry.execute.server is not None)
         reaches = isinstance(entry.execute, HttpExecute | SqlExecute | McpExecute | PermittedExecute)

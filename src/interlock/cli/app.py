@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from interlock.cli import approvals, init, keys, kill, ledger, policy, serve
+from interlock.cli import approvals, init, keys, kill, ledger, policy, rollback, serve, webhooks, worker
 from interlock.cli.remote import Refused
 from interlock.cli.report import Misuse, failure
 from interlock.model.errors import HomeUnusable, InterlockError
@@ -27,11 +27,14 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 serve.register(app)
+worker.register(app)
 init.register(app)
 kill.register(app)
+rollback.register(app)
 app.add_typer(policy.app)
 app.add_typer(approvals.app)
 app.add_typer(keys.app)
+app.add_typer(webhooks.app)
 app.add_typer(ledger.app)
 
 

@@ -41,6 +41,8 @@ def shown_lines(view: View) -> list[Line]:
         lines.append(f"Triggers    {', '.join(why['triggers'])}")
     if why["missing"]:
         lines.append(f"Missing     {', '.join(why['missing'])}, taken at its worst")
+    if view["again"] is not None:
+        lines.append((f"Again       It was {view['again']['was']}. {view['again']['words']}", "bold yellow"))
     lines += [f"Limit       {sentence}" for sentence in view["constraint_words"]]
     lines += ["", ("What it would do", "bold")]
     for row in view["changes"]:
@@ -49,6 +51,7 @@ def shown_lines(view: View) -> list[Line]:
         else:
             lines.append(f"  {row['field']}: {change(row)} ({row['change']})")
         lines += [(f"    ! {warning}", "bold yellow") for warning in row["warnings"]]
+    lines += _world(view)
     if view["reasoning"]:
         lines += ["", ("The agent's reasoning, written by the agent and not verified", "bold")]
         lines += quoted(view["reasoning"])
@@ -64,6 +67,30 @@ def shown_lines(view: View) -> list[Line]:
         lines.append(f"Replaced by {view['superseded_by']}")
     if can["why_not"]:
         lines.append((f"Note        {can['why_not']}", "yellow"))
+    return lines
+
+
+def _world(view: View) -> list[Line]:
+    """What was read of what it rests on."""
+    world = view["world"]
+    if world is None or view["erased"]:
+        return []
+    said = {
+        "unread": "not read yet",
+        "read": f"read {moment(world['read_at'])}" if world["read_at"] else "read",
+        "absent": "it is not there",
+        "unavailable": f"it could not be read: {world['reason']}",
+    }[world["state"]]
+    lines: list[Line] = ["", (f"What it rests on ({said})", "bold")]
+    for row in world["fields"]:
+        now = value(row["now"]) if "now" in row else "not there"
+        if row["changed"]:
+            before = value(row["before"]) if "before" in row else "not there"
+            lines.append((f"  {row['field']}: {before} → {now} (changed)", "bold yellow"))
+        else:
+            lines.append(f"  {row['field']}: {now}")
+    if world["cursor_moved"]:
+        lines.append(("    ! The place that its cursor names is not there any more.", "bold yellow"))
     return lines
 
 

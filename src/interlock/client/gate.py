@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import threading
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from pathlib import Path
@@ -14,7 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 from interlock.client.held import Denied, Ended, Held
-from interlock.client.registry import Guarded
+from interlock.client.registry import Guarded, loading, refuse_while_loading
 from interlock.model.actions import ActionState, ExecutorKind, Proposal
 from interlock.model.errors import InDoubt, InvalidInput, NotClaimable
 from interlock.model.money import decimal_of
@@ -23,9 +24,11 @@ from interlock.model.topics import parse_topic
 if TYPE_CHECKING:
     from interlock.client.embedded import Embedded
     from interlock.gate import Claim
+    from interlock.gate.telling import Event
 
 P = ParamSpec("P")
 R = TypeVar("R")
+Callback = TypeVar("Callback", bound="Callable[[Event], Any]")
 _MAY_RUN = (ActionState.ALLOWED, ActionState.APPROVED, ActionState.EXECUTING)
 
 
@@ -42,6 +45,7 @@ class Gate:
         self._session = session
         self._principal = principal
         self._guarded: dict[str, Guarded] = {}
+        self._callbacks: list[Callable[[Event], Any]] = []
 
     @classmethod
     def open(
@@ -77,12 +81,20 @@ class Gate:
 
     # --- binding functions -------------------------------------------------------------------------------
 
-    def guard(self, topic: str, *, tags: tuple[str, ...] = ()) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    def guard(
+        self,
+        topic: str,
+        *,
+        tags: tuple[str, ...] = (),
+        checkpoint: Callable[[], bytes | None] | None = None,
+    ) -> Callable[[Callable[P, R]], Callable[P, R]]:
         """Bind a function, or a coroutine function, to a topic; its calls go through the gate.
 
         Args:
             topic: the tool's stable name.
             tags: risk tags for a topic that is not in the catalogue; the catalogue's own win.
+            checkpoint: called at each call; the agent's state that it returns is kept with the proposal, for
+                whoever goes on after a decision (`Gate.checkpoint`).
 
         The call raises `Held`, `Denied` or `Ended` where it does not run, and `InvalidInput` for arguments
         that the catalogue does not accept.
@@ -92,7 +104,7 @@ class Gate:
         def bind(function: Callable[P, R]) -> Callable[P, R]:
             if topic in self._guarded:
                 raise InvalidInput(f"{topic} is bound to another function already", path="topic")
-            guarded = Guarded.bind(topic, function, tags)
+            guarded = Guarded.bind(topic, function, tags, checkpoint)
             self._guarded[topic] = guarded
             if guarded.is_async:
 
@@ -110,6 +122,16 @@ class Gate:
 
         return bind
 
+    @property
+    def home(self) -> Path:
+        """The installation's folder."""
+        return self._backend.folder
+
+    @property
+    def topics(self) -> frozenset[str]:
+        """The topics that functions are bound to."""
+        return frozenset(self._guarded)
+
     # --- acting ------------------------------------------------------------------------------------------
 
     def propose(
@@ -124,6 +146,7 @@ class Gate:
         reasoning: str = "",
         alternatives: tuple[str, ...] = (),
         retry_of: str | None = None,
+        checkpoint: bytes | None = None,
     ) -> dict[str, Any]:
         """Propose an action and return it as its proposer may see it, whatever the verdict.
 
@@ -133,10 +156,12 @@ class Gate:
         Args:
             confidence: the agent's own, 0 to 1; it can only tighten.
             retry_of: the ended action that this one tries again.
+            checkpoint: the agent's state, at most 1 MiB; see `checkpoint`.
 
         Raises:
             InvalidInput: (a subclass) for arguments that are not acceptable.
         """
+        refuse_while_loading()
         guarded = self._guarded.get(topic)
         proposal = Proposal(
             topic=topic,
@@ -149,16 +174,43 @@ class Gate:
             confidence=None if confidence is None else decimal_of(confidence, "$.confidence"),
             reasoning=reasoning,
             alternatives=alternatives,
+            checkpoint=_bytes(checkpoint),
             tags=() if guarded is None else guarded.tags,
         )
         action_id, _ = self._backend.propose(
-            proposal, registered=guarded is not None, inline=False, retry_of=retry_of
+            proposal, None if guarded is None else guarded.function, inline=False, retry_of=retry_of
         )
         return self.action(action_id)
 
     def action(self, action_id: str) -> dict[str, Any]:
         """The action as its proposer may see it. Raises `NotFound`."""
         return self._backend.action(action_id)
+
+    def checkpoint(self, action_id: str) -> bytes | None:
+        """The state that this agent kept with its proposal; None where it kept none.
+
+        It is there in every state of the action, until its subject is erased.
+
+        Raises:
+            NotFound: there is no such action, or another agent proposed it. Erased: it is gone.
+        """
+        return self._backend.checkpoint(action_id)
+
+    def on_decided(self, callback: Callback) -> Callback:
+        """Call `callback` with an `Event` whenever an action proposed through this gate was decided or ended.
+
+        It counts for what is proposed from now on, whichever process decides. `interlock worker` calls it
+        for all actions of this gate's agent, also those of processes that are gone. Callbacks are called one
+        after the other, in a thread of the gate's own; one that raises is logged. At least once: an event may
+        come again, with the same `number`. Use it as a decorator, or call it.
+
+        >>> @gate.on_decided                                                # doctest: +SKIP
+        ... def goes_on(event: Event) -> None: ...
+        """
+        self._callbacks.append(callback)
+        if not loading():
+            self._backend.on_decided(callback)
+        return callback
 
     def resume(self, action_id: str) -> Any:
         """Run an approved action, or return the result it already has.
@@ -180,17 +232,70 @@ class Gate:
                     fix="Await gate.resume_async.",
                 )
             return asyncio.run(self.resume_async(action_id))
-        return self._backend.run(self._backend.claim(action_id), ready.function)
+        return self._backend.run(self._backend.claim(action_id, ready.function), ready.function)
 
     async def resume_async(self, action_id: str) -> Any:
         """As `resume`, inside a running event loop."""
         ready = await asyncio.to_thread(self._ready, action_id)
         if not isinstance(ready, Guarded):
             return ready[0]
-        claim = await asyncio.to_thread(self._backend.claim, action_id)
+        claim = await asyncio.to_thread(self._backend.claim, action_id, ready.function)
         if ready.is_async:
             return await self._backend.run_async(claim, ready.function)
         return await asyncio.to_thread(self._backend.run, claim, ready.function)
+
+    def rollback_plan(self, action_id: str) -> dict[str, Any]:
+        """What `rollback` would do, and what the policy says to it; nothing is proposed.
+
+        Raises:
+            As `rollback`.
+        """
+        return self._backend.rollback_plan(action_id)
+
+    def rollback(self, action_id: str) -> dict[str, Any]:
+        """Take an action back that succeeded, by the undo that the catalogue names; returns the undo.
+
+        The undo goes through the gate: the policy may hold or deny it. Where it is allowed and runs by
+        ``http``, ``sql``, ``mcp``, or as a plain function that is guarded in this process, it has run. Once
+        it succeeds, the action is ``rolled_back``.
+
+        Raises:
+            NotFound: there is no such action of this agent. InDoubt, Conflict: it did not succeed, or is
+            being taken back. NoUndo, UndoTooLate: it is not taken back by this (`interlock.gate`).
+        """
+        refuse_while_loading()
+        undo = self.action(self._backend.rollback(action_id))
+        guarded = self._guarded.get(undo["topic"])
+        if undo["state"] in _MAY_RUN and guarded is not None and not guarded.is_async:
+            self.resume(undo["id"])
+        return self.action(undo["id"])
+
+    def work(
+        self,
+        stop: threading.Event,
+        *,
+        once: bool = False,
+        parallel: int = 4,
+        drain_sec: float = 30.0,
+        tell: Callable[[dict[str, Any]], None] | None = None,
+    ) -> None:
+        """Run what may run and is registered here, and carry on for processes that are gone, until `stop`.
+
+        This is what `interlock worker` does (`interlock.client.working`).
+
+        Args:
+            once: only what may run now, then return.
+            parallel: how many functions run at the same time.
+            drain_sec: how long functions that run may go on after `stop`.
+            tell: called with what happens, as JSON values; from several threads.
+
+        Raises:
+            HomeUnusable: the home cannot be served from this process.
+        """
+        from interlock.client.working import Worker
+
+        worker = Worker(self._backend, self._guarded, self._callbacks, parallel, tell)
+        worker.run_once() if once else worker.run(stop, drain_sec)
 
     def withdraw(self, action_id: str) -> dict[str, Any]:
         """Take back what has not run yet. Raises `Conflict` where it runs or has ended."""
@@ -224,20 +329,23 @@ class Gate:
         return await self._backend.run_async(claim, guarded.function)
 
     def _propose(self, guarded: Guarded, args: dict[str, Any]) -> tuple[str, Claim | None]:
+        refuse_while_loading()
         proposal = Proposal(
             topic=guarded.topic,
             args=args,
             principal=self._principal,
             session=self._session,
+            checkpoint=None if guarded.checkpoint is None else _bytes(guarded.checkpoint()),
             tags=guarded.tags,
         )
-        return self._backend.propose(proposal, registered=True, inline=True)
+        return self._backend.propose(proposal, guarded.function, inline=True)
 
     def _ready(self, action_id: str) -> Guarded | tuple[Any]:
         """The function to run for an action that may run; otherwise its result, in a tuple of one.
 
         An http action that may run is carried out on the way. Raises as `resume`.
         """
+        refuse_while_loading()
         self._backend.catch_up()
         view = self.action(action_id)
         if view["state"] in _MAY_RUN:
@@ -275,3 +383,9 @@ def _result(view: dict[str, Any]) -> Any:
             raise NotClaimable(view["user_message"], fix="Ask again later.")
         case _:
             raise Ended(view)
+
+
+def _bytes(checkpoint: object) -> bytes | None:
+    if checkpoint is not None and not isinstance(checkpoint, bytes):
+        raise InvalidInput("a checkpoint is bytes", path="$.checkpoint")
+    return checkpoint

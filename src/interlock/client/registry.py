@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,21 +15,50 @@ from interlock.model.errors import InvalidInput, NotClaimable
 _TAG = re.compile(r"[a-z0-9][a-z0-9_-]{0,99}", re.ASCII)
 
 
+def loading() -> bool:
+    """Whether a child process is importing a guarded function's module."""
+    return bool(getattr(sys.modules.get("__main__"), "INTERLOCK_LOADING", False))
+
+
+def refuse_while_loading() -> None:
+    """Refuse to act while a child process imports a guarded function's module (`interlock.dispatch.child`).
+
+    What a module does when it is imported is done again in each such process: a guarded call among it would
+    propose the action anew, and might start the next process.
+
+    Raises:
+        NotClaimable: nothing was proposed or run.
+    """
+    if loading():
+        raise NotClaimable(
+            "A module is being imported for one of its functions; meanwhile nothing is proposed or run.",
+            fix='Call guarded functions inside functions, or under `if __name__ == "__main__":`.',
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Guarded:
     """A function bound to a topic by trusted code.
 
     Attributes:
         tags: risk tags for a topic outside the catalogue.
+        checkpoint: gives the agent's state at a call, to be kept with the proposal.
     """
 
     topic: str
     function: Callable[..., Any]
     signature: inspect.Signature
     tags: tuple[str, ...]
+    checkpoint: Callable[[], bytes | None] | None = None
 
     @classmethod
-    def bind(cls, topic: str, function: Callable[..., Any], tags: Sequence[str]) -> Guarded:
+    def bind(
+        cls,
+        topic: str,
+        function: Callable[..., Any],
+        tags: Sequence[str],
+        checkpoint: Callable[[], bytes | None] | None = None,
+    ) -> Guarded:
         """Raises `InvalidInput` for a signature whose calls have no fixed names."""
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
             raise InvalidInput(
@@ -51,7 +81,7 @@ class Guarded:
                     path=topic,
                     fix="Give each argument a name; it is what the policy and the reviewer see.",
                 )
-        return cls(topic, function, signature, kept)
+        return cls(topic, function, signature, kept, checkpoint)
 
     @property
     def is_async(self) -> bool:

@@ -28,13 +28,15 @@ from interlock.model.actions import ActionState
 KINDS: Mapping[str, str] = {
     story.DRAFT: "draft",
     story.DISCARD: "discard",
+    story.RESTORE: "restore",
     story.REFUND: "refund",
     story.EMAIL: "email",
     story.DELETE: "deletion",
 }
 """What each topic leaves in the shop's books. A lookup leaves nothing."""
 
-_RAN = frozenset({ActionState.SUCCEEDED, ActionState.EXECUTING, ActionState.IN_DOUBT})
+_SUCCEEDED = frozenset({ActionState.SUCCEEDED, ActionState.ROLLED_BACK})
+_RAN = _SUCCEEDED | {ActionState.EXECUTING, ActionState.IN_DOUBT}
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,7 @@ def compare(
             found.altered.append(f"{ran.action} was decided with other arguments than the shop received")
     done = {effect.action for effect in effects}
     for one in (one for several in revisions.values() for one in several):
-        if one.state is ActionState.SUCCEEDED and one.topic in KINDS and one.action not in done:
+        if one.state in _SUCCEEDED and one.topic in KINDS and one.action not in done:
             found.lost.append(f"{one.action} succeeded, and the shop's books do not have it")
     found.lost.extend(
         f"{action} was acknowledged, and the journal does not have it"

@@ -3,8 +3,8 @@
 1. Whoever calls sends the shop's credential; without it the answer is 401 and nothing happens.
 2. An effect, and the answer to it, are on disk before the answer is sent. What was refused left no effect.
 3. A repeated Idempotency-Key gets the first answer again, where the shop promises that: for refunds and for
-   discarding a draft. A draft, an e-mail and a deletion are done as often as they are asked for, so that
-   the books show it when somebody asks twice.
+   discarding or restoring a draft. A draft, an e-mail and a deletion are done as often as they are asked for,
+   so that the books show it when somebody asks twice.
 4. The books name, for each effect, the action and key it came with. They are what the gate is measured by.
 5. For rehearsals, an answer can be withheld: the effect is in the books, and the caller does not learn it.
 
@@ -36,7 +36,7 @@ from interlock.model.money import fixed
 HOST = "127.0.0.1"
 MAX_BODY = 1 << 16
 WITHHELD_SEC = 60.0
-_REPEATABLE = ("POST /refunds", "DELETE /drafts")
+_REPEATABLE = ("POST /refunds", "PUT /drafts", "DELETE /drafts")
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS effects (
     number INTEGER PRIMARY KEY, kind TEXT NOT NULL, args TEXT NOT NULL, action TEXT, key TEXT
@@ -137,6 +137,10 @@ class Books:
                 if not self._drafted(name.removeprefix("draft-")):
                     raise Refused(404, "there is no such draft")
                 return "discard", {"draft_id": name}, "discard"
+            case "PUT /drafts":
+                if not self._drafted(name.removeprefix("draft-")):
+                    raise Refused(404, "there was no such draft")
+                return "restore", {"draft_id": name}, "draft"
             case "DELETE /accounts":
                 if name not in {order.account for order in ORDERS.values()}:
                     raise Refused(404, "there is no such account")
@@ -271,6 +275,9 @@ class Counter(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         self._carry_out("POST")
+
+    def do_PUT(self) -> None:
+        self._carry_out("PUT")
 
     def do_DELETE(self) -> None:
         self._carry_out("DELETE")

@@ -13,6 +13,7 @@ from decimal import Decimal
 
 LOOK_UP = "support.orders.get"
 DRAFT = "support.replies.draft"
+RESTORE = "support.replies.restore"
 DISCARD = "support.replies.discard"
 REFUND = "support.refunds.create"
 EMAIL = "support.emails.send"

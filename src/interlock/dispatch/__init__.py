@@ -9,10 +9,11 @@
 5. What a tool asks for is fetched when it is called: nothing that waits holds a secret.
 """
 
-from interlock.dispatch.caller import CALLER_ENFORCES, run_async, run_sync
+from interlock.dispatch.caller import CALLER_ENFORCES, lacking, run_async, run_sync
 from interlock.dispatch.connectors import ENFORCES, Connectors
 from interlock.dispatch.credentials import Credentials
 from interlock.dispatch.dispatcher import Dispatcher
+from interlock.dispatch.probing import Prober
 
 __all__ = [
     "CALLER_ENFORCES",
@@ -20,6 +21,8 @@ __all__ = [
     "Connectors",
     "Credentials",
     "Dispatcher",
+    "Prober",
+    "lacking",
     "run_async",
     "run_sync",
 ]

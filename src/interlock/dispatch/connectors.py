@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from decimal import Decimal
+from importlib import import_module
 
 from interlock.dispatch.credentials import Credential, Refused
 from interlock.dispatch.http import ENFORCED as HTTP
@@ -11,6 +13,7 @@ from interlock.dispatch.http import Halted, HttpConnector
 from interlock.dispatch.outcome import Failed, Outcome
 from interlock.dispatch.sql import ENFORCED as SQL
 from interlock.dispatch.sql import SqlConnector
+from interlock.dispatch.stopping import Stopping
 from interlock.model.actions import ExecutorKind
 from interlock.model.canonical import Json
 from interlock.model.verdicts import Constraints
@@ -52,13 +55,18 @@ class Connectors:
         args: Mapping[str, Json],
         constraints: Constraints,
         *,
-        key: str,
+        key: str | None,
         action: str,
         amount_usd: Decimal | None = None,
         read_only: bool = False,
         halted: Halted | None = None,
+        stopping: Stopping | None = None,
     ) -> Outcome:
-        """Make one attempt and say what became of it. Arguments as in `HttpConnector.send`."""
+        """Make one attempt and say what became of it. Arguments as in `HttpConnector.send`.
+
+        Args:
+            stopping: ends what is under way, where that ends something (`interlock.dispatch.stopping`).
+        """
         if isinstance(spec, HttpExecute):
             return await self._http.send(
                 spec,
@@ -70,15 +78,25 @@ class Connectors:
                 read_only=read_only,
                 halted=halted,
             )
+        if not isinstance(spec, SqlExecute):
+            # The library takes a second to load: a second in which others go on.
+            await asyncio.to_thread(import_module, "interlock.dispatch.mcp")
         reason = None if halted is None else await halted()
         if reason is not None:
             return Failed(reason, "nothing_sent")
         if isinstance(spec, SqlExecute):
-            return await self._sql.send(spec, args, constraints, amount_usd=amount_usd)
+            return await self._sql.send(spec, args, constraints, amount_usd=amount_usd, stopping=stopping)
         from interlock.dispatch.mcp import McpConnector
 
         return await McpConnector(self._credential, self._server, self._refused).send(
-            spec, args, constraints, key=key, action=action, amount_usd=amount_usd, read_only=read_only
+            spec,
+            args,
+            constraints,
+            key=key,
+            action=action,
+            amount_usd=amount_usd,
+            read_only=read_only,
+            stopping=stopping,
         )
 
     async def aclose(self) -> None:

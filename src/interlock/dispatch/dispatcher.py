@@ -1,13 +1,17 @@
 """The dispatcher: claims `http`, `sql` and `mcp` actions that may run, calls out, and reports.
 
-1. Any serving process may run any of them; the claim makes it once.
+1. Any serving process may run any of them; the claim makes it once. What may run is told by a segment, which
+   the transaction left that let it run, or is claimed by its own proposal's transaction.
 2. An answer that leaves the effect unknown is retried with the same key, at growing intervals, only where
    the catalogue says that the service answers a repeated key with its first answer, and only while that
    lasts; then it is `in_doubt`. A service that says when to come back is given that time, up to
    `MAX_WAIT_SEC`; where it refused the attempt without effect, it is asked again whatever the catalogue says.
 3. A proof about one attempt proves nothing about an earlier one that went unanswered.
-4. Before the first byte of each attempt the kill switches are asked once more; what one covers is not sent.
-5. The entry that is executed is the one that was decided on and shown, not whatever the file says now.
+4. Before the first byte of each attempt the gate is asked once more: what a kill switch covers is not sent,
+   nor what this process was away from for so long that its lease lapsed.
+5. What was carried out is recorded, however long the database is away, up to `SETTLE_SEC`: after that it is
+   in doubt.
+6. The entry that is executed is the one that was decided on and shown, not whatever the file says now.
 """
 
 from __future__ import annotations
@@ -15,29 +19,54 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from typing import TypeGuard
 
 from interlock.dispatch.caller import amount_usd
 from interlock.dispatch.connectors import Connectors
 from interlock.dispatch.lease import Leases
 from interlock.dispatch.outcome import ONE_ATTEMPT, Failed, Outcome, Succeeded, Unknown
+from interlock.dispatch.probing import Probes
+from interlock.dispatch.stopping import Stopping
+from interlock.engine import Delivery
 from interlock.gate import Claim, Gatekeeper, Report
+from interlock.gate.backlog import Place
 from interlock.gate.claim import remembered_until
-from interlock.journal import ConnectionLost
+from interlock.gate.reading import ProbeUnavailable
+from interlock.journal import Tx
 from interlock.model.actions import DISPATCHED, ActionState
-from interlock.model.errors import Expired, InterlockError, NotClaimable
+from interlock.model.errors import (
+    ClockJumped,
+    ConstraintUnenforceable,
+    Erased,
+    Expired,
+    HomeUnusable,
+    InDoubt,
+    InterlockError,
+    NotClaimable,
+    NotFound,
+    StaleClaim,
+    Tampered,
+)
 from interlock.model.verdicts import Tier
 from interlock.policy import DispatchedExecute
 
 RETRY_AFTER_SEC = (0.25, 1.0, 4.0)
 MAX_WAIT_SEC = 30.0
 """The longest a service is waited for that says when to come back."""
-POLL_SEC = 0.2
 SWEEP_SEC = 0.5
+LEFT_SEC = 60.0
+"""How long something that may run has to have waited until it is enqueued once more."""
+SETTLE_SEC = 120.0
+PAUSE_SEC = 0.05
+READINGS = 7
+"""So often a segment that cannot read what its action rests on is delivered; `take_up` goes on from there."""
 PARALLEL = 16
-REFUSED_SEC = 60.0
+"""So many are carried out at the same time for segments, and as many for proposals."""
 _log = logging.getLogger(__name__)
 
 
@@ -52,10 +81,50 @@ class Dispatcher:
         self._gate = gate
         self._connector = connector
         self._leases = leases
-        self._running: dict[str, asyncio.Task[None]] = {}
-        self._refused: dict[str, float] = {}
+        self.probes = Probes(gate)
+        self._running: set[asyncio.Task[None]] = set()
+        self._at_once = 0
+        self._leaving = False
+        self._delivering = 0
+        self._full_at = -LEFT_SEC
+        """When segments last had to wait for each other."""
+        self._repeated: dict[tuple[str, int], float] = {}
+        """Lapsed claims that were enqueued lately; until when they are not once more."""
         # A claim may wait for a service that holds subjects' keys; deadlines and reports do not wait for it.
         self._claiming = ThreadPoolExecutor(PARALLEL, thread_name_prefix="claims")
+
+    # --- segments ----------------------------------------------------------------------------------------
+
+    async def deliver(self, delivery: Delivery) -> None:
+        """Carry out the action of one `dispatch` segment. What the claim refuses ends the segment.
+
+        Raises:
+            InterlockError: the machine, and not the action, is at fault: it is delivered again.
+        """
+        action_id = delivery.ids.get("action", "")
+        with self._counted():
+            try:
+                claim = await self._claim(action_id, delivery.fence)
+            except (Tampered, ConstraintUnenforceable, NotFound, Erased) as error:
+                _log.error("%s was not run: %s", action_id, error)
+                return
+            except ProbeUnavailable as error:
+                _log.warning("%s", error.detail)
+                if delivery.attempt < READINGS:
+                    raise
+                return  # what has waited a while is taken up again
+            except (NotClaimable, Expired, InDoubt) as error:
+                _log.info("%s was not run: %s", action_id, error.detail)
+                return
+            await asyncio.shield(self._begin(claim))
+
+    async def release(self, delivery: Delivery) -> None:
+        """Enqueue what waited for a kill switch that was lifted: the `release` segment."""
+        place: Place | None = Place()
+        while place is not None:
+            place = await asyncio.to_thread(self._gate.walk, place, kill=delivery.ids.get("kill", ""))
+
+    # --- in the caller's own time ------------------------------------------------------------------------
 
     async def run(self, action_id: str) -> None:
         """Claim one action, carry it out and report.
@@ -63,15 +132,56 @@ class Dispatcher:
         Raises:
             NotClaimable, InDoubt, Expired, ConstraintUnenforceable, Tampered: it did not run.
         """
-        loop = asyncio.get_running_loop()
-        claim = await loop.run_in_executor(self._claiming, self._gate.claim, action_id, *DISPATCHED)
-        await self.carry_out(claim)
+        await self.carry_out(await self._claim(action_id))
 
-    async def at_once(self, action_id: str) -> None:
-        """Carry out an allowed action before its proposer is answered; another process may be faster."""
-        if self._due(action_id):
-            self._start(action_id)
-            await asyncio.shield(self._running[action_id])
+    @contextmanager
+    def place(self, topic: str) -> Iterator[bool]:
+        """Whether this process has room to carry out an action of this topic before its proposer is answered.
+
+        Where it has none, or another kind of executor runs it, the action is not to be claimed at once.
+        """
+        entry = self._gate.policy.entry(topic)
+        dispatched = entry is not None and isinstance(entry.execute, DispatchedExecute)
+        if not dispatched or self._leaving or self._at_once >= PARALLEL:
+            yield False
+            return
+        self._at_once += 1
+        try:
+            yield True
+        finally:
+            self._at_once -= 1
+
+    async def at_once(self, claim: Claim) -> None:
+        """Carry out what was claimed when it was proposed; goes on where its proposer leaves."""
+        await asyncio.shield(self._begin(claim))
+
+    async def _claim(self, action_id: str, fence: Callable[[Tx], None] | None = None) -> Claim:
+        claim = partial(self._gate.claim, action_id, *DISPATCHED, fence=fence)
+        return await asyncio.get_running_loop().run_in_executor(self._claiming, claim)
+
+    def _begin(self, claim: Claim) -> asyncio.Task[None]:
+        task = asyncio.create_task(self._guarded(claim), name=claim.action_id)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return task
+
+    async def _guarded(self, claim: Claim) -> None:
+        try:
+            await self.carry_out(claim)
+        except InterlockError as error:
+            _log.error("%s was claimed, and what became of it is not recorded: %s", claim.action_id, error)
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        self._delivering += 1
+        if self._delivering >= PARALLEL:
+            self._full_at = time.monotonic()
+        try:
+            yield
+        finally:
+            self._delivering -= 1
+
+    # --- carrying out ------------------------------------------------------------------------------------
 
     async def carry_out(self, claim: Claim) -> None:
         """Carry out a claim and report; what happens is in the journal, not in a return value."""
@@ -80,20 +190,25 @@ class Dispatcher:
             report = Report(ActionState.FAILED, "Nothing was sent: the catalogue has no executor for it.")
         else:
             spec = entry.execute
-            with self._leases.keep(claim):
+            with self._leases.keep(claim) as stopping:
                 # Who claimed it before sent something, for all anybody knows.
                 unanswered = claim.epoch > 1
-                outcome = await self._send(claim, spec, unanswered=unanswered)
+                outcome = await self._send(claim, spec, stopping, unanswered=unanswered)
+                breach = _breach(outcome)
                 for pause in RETRY_AFTER_SEC:
                     unanswered = unanswered or isinstance(outcome, Unknown)
-                    if not self._again(outcome, claim):
+                    if stopping.why() is not None or not self._again(outcome, claim):
                         break
                     await asyncio.sleep(max(pause, outcome.retry_after_sec or 0.0))
-                    outcome = await self._send(claim, spec, unanswered=unanswered)
-            report = _report(outcome)
-        await asyncio.shield(asyncio.to_thread(self._gate.settle, claim, report))
+                    outcome = await self._send(claim, spec, stopping, unanswered=unanswered)
+                    # What an earlier attempt broke stays on record, whatever the next one comes to.
+                    breach = breach or _breach(outcome)
+            report = replace(_report(outcome), breach=breach)
+        await self._settle(claim, report)
 
-    async def _send(self, claim: Claim, spec: DispatchedExecute, *, unanswered: bool) -> Outcome:
+    async def _send(
+        self, claim: Claim, spec: DispatchedExecute, stopping: Stopping, *, unanswered: bool
+    ) -> Outcome:
         """One attempt. `unanswered`: an earlier one under the same key may have taken effect."""
         entry = self._gate.entry(claim)
         outcome = await self._connector.send(
@@ -105,6 +220,7 @@ class Dispatcher:
             amount_usd=amount_usd(claim, entry),
             read_only=claim.verdict.tier is Tier.READ_ONLY,
             halted=lambda: self._halted(claim),
+            stopping=stopping,
         )
         if unanswered and isinstance(outcome, Failed) and outcome.proof in ONE_ATTEMPT:
             reason = f"an earlier attempt went unanswered, and now {outcome.reason}"
@@ -114,10 +230,9 @@ class Dispatcher:
     async def _halted(self, claim: Claim) -> str | None:
         """Why nothing of it may be sent any more; also where that cannot be found out."""
         try:
-            found = await asyncio.to_thread(self._gate.halted, [claim])
+            return await asyncio.to_thread(self._gate.unsendable, claim)
         except InterlockError as error:
-            return f"the kill switches could not be asked ({error.slug})"
-        return found[0][1] if found else None
+            return f"the gate could not be asked ({error.slug})"
 
     def _again(self, outcome: Outcome, claim: Claim) -> TypeGuard[Failed | Unknown]:
         """Whether another attempt does no harm and may help."""
@@ -132,39 +247,88 @@ class Dispatcher:
         """Whether the service still answers our key with its first answer, after a wait."""
         if claim.retention_sec is None:
             return False
-        until = remembered_until(claim.claimed_at, claim.retention_sec)
-        return self._gate.journal.clock.now() + int(wait_sec * 1_000_000) < until
+        clock, until = self._gate.journal.clock, remembered_until(claim.claimed_at, claim.retention_sec)
+        try:
+            clock.check()
+        except ClockJumped:
+            return False  # nobody knows how long ago the claim was
+        return clock.now() + int(wait_sec * 1_000_000) < until
+
+    async def _settle(self, claim: Claim, report: Report) -> None:
+        """Record the outcome; what is known is not given up because the database is away for a moment."""
+        until = time.monotonic() + SETTLE_SEC
+        while True:
+            try:
+                await asyncio.shield(asyncio.to_thread(self._gate.settle, claim, report))
+            except StaleClaim as error:
+                _log.warning("%s: %s", claim.action_id, error.detail)
+            except Tampered:
+                raise
+            except HomeUnusable:
+                if time.monotonic() >= until:
+                    raise
+                await asyncio.sleep(1)
+                continue
+            return
+
+    # --- time --------------------------------------------------------------------------------------------
 
     async def serve(self, stop: asyncio.Event) -> None:
-        """Run what may run and let deadlines pass, until `stop` is set; then finish what has started."""
+        """Let deadlines pass, and enqueue what may run and has no segment, until `stop` is set."""
         await asyncio.gather(
-            self._dispatch_loop(stop),
             self._repeat(stop, self._gate.sweep),
             self._repeat(stop, self._gate.redecide_open),
+            self._repeat(stop, self.repeat_lapsed),
+            self._repeat(stop, self.take_up, LEFT_SEC),
+            self._repeat(stop, self.probes.due),
         )
+
+    def leave(self) -> None:
+        """Claim nothing more for proposals: what is allowed from now on leaves a segment for others."""
+        self._leaving = True
+
+    async def end(self, seconds: float) -> None:
+        """Let what is being carried out end within `seconds`, and cancel the rest: its lease lapses, and then
+        it is in doubt, or repeated where it may be."""
+        self.leave()
+        until = time.monotonic() + seconds
+        while (self._running or self._at_once) and time.monotonic() < until:  # noqa: ASYNC110 (two of them)
+            await asyncio.sleep(PAUSE_SEC)
+        for task in self._running:
+            task.cancel()
         if self._running:
-            await asyncio.wait(self._running.values())
+            await asyncio.wait(self._running)
+        self._claiming.shutdown(wait=False, cancel_futures=True)
+        self.probes.close()
 
-    async def _dispatch_loop(self, stop: asyncio.Event) -> None:
-        while not stop.is_set():
-            room = PARALLEL - len(self._running)
-            if room > 0:
-                for action_id in await self._ready(room + len(self._running) + len(self._refused)):
-                    if self._due(action_id):
-                        self._start(action_id)
-            await _pause(stop, POLL_SEC)
+    def repeat_lapsed(self) -> int:
+        """Enqueue the claims whose holder is gone and that may be repeated; how many."""
+        now = time.monotonic()
+        self._repeated = {claim: until for claim, until in self._repeated.items() if now < until}
+        fresh = [claim for claim in self._gate.lapsed() if claim not in self._repeated]
+        if fresh:
+            self._gate.dispatch([action_id for action_id, _ in fresh])
+            self._repeated.update(dict.fromkeys(fresh, now + LEFT_SEC))
+        return len(fresh)
 
-    async def _ready(self, limit: int) -> list[str]:
-        """What may run; nothing while the database is away or stopped."""
-        if self._gate.journal.halted is not None:
-            return []
-        try:
-            return await asyncio.to_thread(self._gate.ready, limit)
-        except ConnectionLost as error:
-            _log.error("nothing is dispatched: %s", error)
-            return []
+    def take_up(self) -> int:
+        """Enqueue what may run and has waited for `LEFT_SEC`: nobody seems to have a segment for it.
 
-    async def _repeat(self, stop: asyncio.Event, step: Callable[[], int]) -> None:
+        Not while segments queue up here: then they wait because there are many. How many pages were walked.
+        """
+        if time.monotonic() - self._full_at < LEFT_SEC:
+            return 0
+        pages = 0
+        before = self._gate.journal.clock.now() - int(LEFT_SEC * 1_000_000)
+        following: Place | None = Place()
+        while following is not None:
+            following = self._gate.walk(following, before=before)
+            pages += 1
+        return pages
+
+    async def _repeat(
+        self, stop: asyncio.Event, step: Callable[[], int], every_sec: float = SWEEP_SEC
+    ) -> None:
         """What is due from time to time; deadlines do not wait for what a new policy has to look at again."""
         while not stop.is_set():
             try:
@@ -172,30 +336,11 @@ class Dispatcher:
                     await asyncio.to_thread(step)
             except InterlockError as error:
                 _log.error("%s: %s", step.__name__, error)
-            await _pause(stop, SWEEP_SEC)
+            await _pause(stop, every_sec)
 
-    def _due(self, action_id: str) -> bool:
-        if action_id in self._running or len(self._running) >= PARALLEL:
-            return False
-        if time.monotonic() < self._refused.get(action_id, 0.0):
-            return False
-        self._refused.pop(action_id, None)
-        return True
 
-    def _start(self, action_id: str) -> None:
-        task = asyncio.create_task(self._guarded(action_id), name=action_id)
-        self._running[action_id] = task
-        task.add_done_callback(lambda _: self._running.pop(action_id, None))
-
-    async def _guarded(self, action_id: str) -> None:
-        try:
-            await self.run(action_id)
-        except (NotClaimable, Expired) as error:
-            _log.info("%s was not run: %s", action_id, error.detail)
-        except InterlockError as error:
-            # It stays as it is until it expires; asking again at once would say the same.
-            self._refused[action_id] = time.monotonic() + REFUSED_SEC
-            _log.error("%s was not run: %s", action_id, error)
+def _breach(outcome: Outcome) -> str | None:
+    return None if isinstance(outcome, Succeeded) else outcome.breach
 
 
 def _report(outcome: Outcome) -> Report:
@@ -203,9 +348,9 @@ def _report(outcome: Outcome) -> Report:
         case Succeeded():
             return Report(ActionState.SUCCEEDED, outcome.note, outcome.result)
         case Failed():
-            return Report(ActionState.FAILED, outcome.note, breach=outcome.breach)
+            return Report(ActionState.FAILED, outcome.note)
         case Unknown():
-            return Report(ActionState.IN_DOUBT, outcome.note, breach=outcome.breach)
+            return Report(ActionState.IN_DOUBT, outcome.note)
 
 
 async def _pause(stop: asyncio.Event, seconds: float) -> None:

@@ -10,8 +10,9 @@
 4. Each request has a connection of its own. On a kept one, a server's closing may cross our request, and then
    nobody can tell whether it was read.
 5. Constraints are checked before a credential is fetched. The clock of `max_runtime_sec` runs from the start
-   of connecting to the last byte. Under a `network_allowlist` the connection goes to an address that was
-   checked (`interlock.dispatch.network`); the next one is tried only where nothing left for the last.
+   of connecting to the last byte; an answer longer than `MAX_RESPONSE_BYTES` is a breach of `max_bytes`.
+   Under a `network_allowlist` the connection goes to an address that was checked
+   (`interlock.dispatch.network`); the next one is tried only where nothing left for the last.
 6. The environment is not trusted: no proxy, certificate file or `.netrc` from it. No cookie is kept.
 7. Whoever sends may name a last question (`halted`): it is asked when the connection stands and no byte of
    the request has left, and a reason for an answer ends the exchange there.
@@ -33,6 +34,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
+from functools import partial
 from importlib.metadata import version
 from typing import Any, Protocol, TypeAlias
 
@@ -50,6 +52,7 @@ from interlock.model.verdicts import Constraints
 
 MAX_RESPONSE_BYTES = 1 << 20
 MAX_EXCERPT = 300
+LONG = 1 << 15
 
 ENFORCED = frozenset({"max_runtime_sec", "network_allowlist", "max_amount_usd"})
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
@@ -122,7 +125,7 @@ class HttpConnector:
         args: Mapping[str, Json],
         constraints: Constraints,
         *,
-        key: str,
+        key: str | None,
         action: str,
         amount_usd: Decimal | None = None,
         timeout_sec: float = 30.0,
@@ -133,7 +136,8 @@ class HttpConnector:
 
         Args:
             args: canonical JSON values, as they were hashed and approved.
-            key: sent as Idempotency-Key; derived by the caller from namespace, action id and revision.
+            key: sent as Idempotency-Key; derived by the caller from namespace, action id and revision. None
+                for what only reads and has to be answered afresh.
             action: sent as Interlock-Action, the action's id.
             amount_usd: the action's amount for `max_amount_usd`; None where it has none or is not in USD.
             timeout_sec: seconds from the start of connecting to the last byte; `max_runtime_sec` applies
@@ -161,7 +165,11 @@ class HttpConnector:
         unauthorised = exchange.response is not None and exchange.response.status_code == 401
         if unauthorised and self._refused is not None and spec.auth is not None:
             self._refused(spec.auth)
-        outcome = _judge(exchange, request.url, spec.no_effect, secrets, breach if exchange.expired else None)
+        broken = "max_bytes" if exchange.over else breach if exchange.expired else None
+        judged = partial(_judge, exchange, request.url, spec.no_effect, secrets, broken)
+        # A long answer takes a while to read, which is nothing to keep everybody else waiting for.
+        long = len(exchange.body or b"") > LONG
+        outcome = await asyncio.to_thread(judged) if long else judged()
         if read_only and isinstance(outcome, Unknown):
             return Failed(outcome.reason, "read_only", outcome.breach, outcome.retry_after_sec)
         return outcome
@@ -181,7 +189,7 @@ class HttpConnector:
         args: Mapping[str, Json],
         constraints: Constraints,
         amount_usd: Decimal | None,
-        key: str,
+        key: str | None,
         action: str,
     ) -> tuple[httpx.Request, tuple[str, ...]]:
         """The request and the texts to strike out of answers; `NotSent` or `InvalidInput` otherwise."""
@@ -197,9 +205,10 @@ class HttpConnector:
             "accept-encoding": "identity",
             "connection": "close",
             "user-agent": _AGENT,
-            "idempotency-key": key,
             "interlock-action": action,
         }
+        if key is not None:
+            headers["idempotency-key"] = key
         body = None
         if spec.method in _WITH_BODY:
             body = canonical(dict(args))
@@ -298,6 +307,7 @@ class _Exchange:
     body: bytes | None = None
     trouble: str = ""
     expired: bool = False
+    over: bool = False
     nothing_left: bool = False
 
 
@@ -365,7 +375,7 @@ async def _read(response: httpx.Response, seen: _Exchange) -> None:
     async for chunk in response.aiter_raw():
         body += chunk
         if len(body) > MAX_RESPONSE_BYTES:
-            seen.trouble = f"sent a response larger than {MAX_RESPONSE_BYTES} bytes"
+            seen.trouble, seen.over = f"sent a response larger than {MAX_RESPONSE_BYTES} bytes", True
             break
     else:
         seen.body = bytes(body)
@@ -419,7 +429,7 @@ def _judge(
     if status in no_effect:
         # The status is the proof; what came or did not come after it only explains.
         proof: Proof = "no_effect_attempt" if status in _THIS_ATTEMPT else "no_effect_response"
-        return Failed(reason + _excerpt(content), proof, retry_after_sec=wait)
+        return Failed(reason + _excerpt(content), proof, breach, wait)
     if content is None:
         return Unknown(f"{reason}, then {trouble}", breach)
     if 200 <= status < 300:
@@ -438,7 +448,7 @@ def _retry_after(response: httpx.Response) -> float | None:
         return float(said[:9])
     try:
         until = parsedate_to_datetime(said)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     if until.tzinfo is None:
         until = until.replace(tzinfo=UTC)

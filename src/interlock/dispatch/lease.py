@@ -4,7 +4,7 @@
    and the late report is settled by the gate's rules.
 2. The same thread looks at the kill switches, every `SIGNAL_SEC` seconds while something is worked on. What
    one covers is renewed no more, and whoever listens is told, once for each claim: a call that is under way
-   can only be ended by whoever makes it.
+   can only be ended by whoever makes it. Who makes it listens at what `keep` hands out.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
+from interlock.dispatch.stopping import Stopping
 from interlock.gate import Claim, Gatekeeper
 from interlock.model.errors import InterlockError
 
@@ -29,6 +31,7 @@ class Leases:
     def __init__(self, gate: Gatekeeper) -> None:
         self._gate = gate
         self._held: dict[tuple[str, int, int], Claim] = {}
+        self._stopping: dict[tuple[str, int, int], Stopping] = {}
         self._told: set[tuple[str, int, int]] = set()
         self._listeners: list[Callable[[Claim, str], None]] = []
         self._lock = threading.Lock()
@@ -36,19 +39,20 @@ class Leases:
         self._thread: threading.Thread | None = None
 
     @contextmanager
-    def keep(self, claim: Claim) -> Iterator[None]:
+    def keep(self, claim: Claim) -> Iterator[Stopping]:
         """Renew the claim's lease every `RENEW_SEC` seconds until the block ends."""
-        name = _name(claim)
+        name, stopping = _name(claim), Stopping()
         with self._lock:
             self._held[name] = claim
+            self._stopping[name] = stopping
             if self._thread is None:
                 self._thread = threading.Thread(target=self._renew, name="leases", daemon=True)
                 self._thread.start()
         try:
-            yield
+            yield stopping
         finally:
             with self._lock:
-                del self._held[name]
+                del self._held[name], self._stopping[name]
                 self._told.discard(name)
 
     def on_stop(self, listener: Callable[[Claim, str], None]) -> None:
@@ -88,10 +92,13 @@ class Leases:
                 if _name(claim) in self._told or _name(claim) not in self._held:
                     continue
                 self._told.add(_name(claim))
+                stopping = self._stopping[_name(claim)]
             _log.warning("%s is running and is to stop: %s", claim.action_id, why)
-            for listener in self._listeners:
+            tells: list[Callable[[], None]] = [partial(stopping.tell, why)]
+            tells += [partial(listener, claim, why) for listener in self._listeners]
+            for tell in tells:
                 try:
-                    listener(claim, why)
+                    tell()
                 except Exception:  # noqa: BLE001 (the leases of all others hang on this thread)
                     _log.exception("a listener failed when %s was to stop", claim.action_id)
 

@@ -12,8 +12,9 @@
 4. The key and the action's id travel in the call's `_meta`. What the server asks of us meanwhile (sampling,
    elicitation, roots) is refused.
 5. The clock of `max_runtime_sec` runs from starting or connecting to the answer; then the process is killed,
-   or the connection closed. Under a `network_allowlist` the connection goes to an address that was checked; a
-   server that is started here is refused then, for nobody watches where it connects.
+   or the connection closed; a kill switch does the same. An answer that is longer than what is read or kept
+   is a breach of `max_bytes`. Under a `network_allowlist` the connection goes to an address that was checked;
+   a server that is started here is refused then, for nobody watches where it connects.
 6. The credential is fetched last, for one header, and struck out of whatever the server echoes.
 
 Sources: Model Context Protocol 2025-11-25 and 2026-07-28; JSON-RPC 2.0.
@@ -21,6 +22,7 @@ Sources: Model Context Protocol 2025-11-25 and 2026-07-28; JSON-RPC 2.0.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import time
@@ -43,6 +45,7 @@ from interlock.dispatch.limits import NotSent, check_limits, time_limit
 from interlock.dispatch.mcp_stdio import Conversation, StdioServer, started
 from interlock.dispatch.network import Allowlist, addresses
 from interlock.dispatch.outcome import Failed, Outcome, Succeeded, Unknown, secrets_of, strike_out
+from interlock.dispatch.stopping import Stopping
 from interlock.dispatch.wire import Bounded
 from interlock.model.canonical import Json, canonical, plain
 from interlock.model.errors import InterlockError, InvalidInput
@@ -54,12 +57,14 @@ ENFORCED = frozenset({"max_runtime_sec", "network_allowlist", "max_amount_usd"})
 MAX_RESULT = 1 << 20
 MAX_WIRE = 4 << 20
 """Bytes that are read of a server altogether: its greeting, notifications on the way, and the result."""
+MAX_BYTES = "max_bytes"
 KEY = "interlock/idempotency-key"
 ACTION = "interlock/action"
 _PORTS = {"http": 80, "https": 443}
 
-# At lower levels the library writes each message, and with it the action's arguments, to the log.
-logging.getLogger("mcp.client").setLevel(logging.WARNING)
+# The library writes messages, and with them the action's arguments, to the log, and where it cannot read an
+# answer, parts of that. What went wrong is in the outcome.
+logging.getLogger("mcp.client").setLevel(logging.CRITICAL)
 
 
 class McpConnector:
@@ -87,13 +92,17 @@ class McpConnector:
         args: Mapping[str, Json],
         constraints: Constraints,
         *,
-        key: str,
+        key: str | None,
         action: str,
         amount_usd: Decimal | None = None,
         timeout_sec: float = 30.0,
         read_only: bool = False,
+        stopping: Stopping | None = None,
     ) -> Outcome:
         """Make the call and say what became of it. Arguments as in `HttpConnector.send`.
+
+        Args:
+            stopping: told when a kill switch covers the action; the conversation is ended then.
 
         Raises:
             asyncio.CancelledError: the caller gave up. The call may have left: treat it as `Unknown`.
@@ -107,21 +116,32 @@ class McpConnector:
             if spec.server is not None:
                 transport, secrets = await self._process(spec.server, constraints, conversation)
             else:
-                transport, secrets = await self._endpoint(spec, constraints, limit)
+                transport, secrets = await self._endpoint(spec, constraints, limit, conversation)
         except NotSent as stop:
             return Failed(stop.reason, "nothing_sent", stop.breach)
         except InterlockError as error:
             return Failed(error.detail, "nothing_sent")
 
-        meta = {KEY: key, ACTION: action}
-        with anyio.move_on_after(limit - (time.monotonic() - began)) as clock:
+        meta = {ACTION: action} if key is None else {KEY: key, ACTION: action}
+        stopping = stopping or Stopping()
+        with (
+            anyio.move_on_after(limit - (time.monotonic() - began)) as clock,
+            stopping.heard_here(clock.cancel),
+        ):
             await call.make(transport, dict(args), meta)
-        expired = clock.cancelled_caught and call.result is None
+        cut = clock.cancelled_caught and call.result is None
+        expired = cut and time.monotonic() - began >= limit
         if expired:
             call.trouble = f"no answer within {limit:g} s"
+        elif cut:
+            call.trouble = stopping.why() or ""
         elif conversation.trouble:
             call.trouble = conversation.trouble
-        outcome = call.outcome(secrets, breach if expired else None)
+        if conversation.too_long:
+            breach = MAX_BYTES
+        broken = breach if expired or conversation.too_long else None
+        # A long answer takes a while to read, which is nothing to keep everybody else waiting for.
+        outcome = await asyncio.to_thread(call.outcome, secrets, broken)
         if read_only and isinstance(outcome, Unknown):
             return Failed(outcome.reason, "read_only", outcome.breach)
         return outcome
@@ -143,7 +163,7 @@ class McpConnector:
         return started(server, secrets, MAX_WIRE, conversation), tuple(sorted(struck, key=len, reverse=True))
 
     async def _endpoint(
-        self, spec: McpExecute, constraints: Constraints, limit: float
+        self, spec: McpExecute, constraints: Constraints, limit: float, conversation: Conversation
     ) -> tuple[Any, tuple[str, ...]]:
         url = spec.url or ""
         parts = urlsplit(url)
@@ -160,7 +180,13 @@ class McpConnector:
                 raise NotSent("the value for the header authorization is not printable ASCII")
             secrets = secrets_of(value)
         # The library logs and times in its own way; the clock is ours.
-        transport = Bounded(url, MAX_WIRE, address=where[0], refused=partial(self._told, spec.auth))
+        transport = Bounded(
+            url,
+            MAX_WIRE,
+            address=where[0],
+            refused=partial(self._told, spec.auth),
+            over=conversation.over,
+        )
         client = httpx2.AsyncClient(transport=transport, headers=headers, trust_env=False, timeout=None)
         return _over_http(url, client), secrets
 
@@ -216,6 +242,9 @@ class _Call:
             return self._answered(self.result, secrets)
         if self.refused is not None:
             said = strike_out(self.refused.message, secrets)
+            if self.refused.code == mcp_types.PARSE_ERROR:
+                # The library's words quote parts of it: half a secret is not struck out.
+                said = "what it said could not be read"
             reason = f"{self.where} answered with the error {self.refused.code}: {visible(str(said), 300)}"
             if self.refused.code in self.spec.no_effect:
                 return Failed(reason, "no_effect_response")
@@ -240,5 +269,5 @@ class _Call:
                 return Failed(reason, "no_effect_response")
             return Unknown(reason)
         if size > MAX_RESULT:
-            return Unknown(f"{self.where} sent a result larger than {MAX_RESULT} bytes")
+            return Unknown(f"{self.where} sent a result larger than {MAX_RESULT} bytes", MAX_BYTES)
         return Succeeded(content)

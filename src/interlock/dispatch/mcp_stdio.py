@@ -70,6 +70,11 @@ class Conversation:
 
     def __init__(self) -> None:
         self.trouble = ""
+        self.too_long = False
+
+    def over(self) -> None:
+        """It said more than is read."""
+        self.trouble, self.too_long = "it sent more than is read", True
 
 
 @asynccontextmanager
@@ -127,7 +132,7 @@ async def _listen(process: asyncio.subprocess.Process, heard: Any, conversation:
             try:
                 line = await process.stdout.readline()
             except ValueError:
-                conversation.trouble = "it sent a message that is too long"
+                conversation.over()
                 _kill(process)
                 break
             if not line:

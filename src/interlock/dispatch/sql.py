@@ -10,8 +10,9 @@
 4. More rows than the catalogue's `max_rows`, read or changed, or more than `MAX_BYTES` of answer, take the
    statement back.
 5. Each action has a connection of its own, closed afterwards: what a statement does to its session ends with
-   it. The clock of `max_runtime_sec` runs from connecting to the answer to COMMIT; its end cuts the
-   connection.
+   it. The clock of `max_runtime_sec` runs from connecting to the answer to COMMIT; its end cancels the
+   statement and then cuts the connection. A kill switch does the same; where COMMIT was sent already, it is
+   waited for a moment longer.
 6. Under a `network_allowlist` a server is reached at an address that was checked
    (`interlock.dispatch.network`). A file and a Unix socket are no network.
 
@@ -23,6 +24,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -32,6 +34,7 @@ from interlock.dispatch.credentials import Credential, authorization
 from interlock.dispatch.limits import NotSent, check_limits, time_limit
 from interlock.dispatch.outcome import Failed, Outcome, Proof, Succeeded, Unknown, strike_out
 from interlock.dispatch.rows import Answer, CapExceeded
+from interlock.dispatch.stopping import Stopping
 from interlock.model.canonical import Json, canonical
 from interlock.model.errors import InterlockError, MissingField
 from interlock.model.verdicts import Constraints
@@ -68,7 +71,7 @@ class Database(Protocol):
         """Raises `NotCommitted` where the database said no, the driver's errors where it said nothing."""
 
     def stop(self) -> None:
-        """Cut it off, from any thread."""
+        """Cancel what it does, and cut it off where that does not help. From any thread; returns at once."""
 
     def close(self) -> None:
         """Roll back what is open, and close. Never raises."""
@@ -99,8 +102,12 @@ class SqlConnector:
         *,
         amount_usd: Decimal | None = None,
         timeout_sec: float = 30.0,
+        stopping: Stopping | None = None,
     ) -> Outcome:
         """Run the statement and say what became of it. Arguments as in `HttpConnector.send`.
+
+        Args:
+            stopping: told when a kill switch covers the action; the statement is cancelled then.
 
         Raises:
             asyncio.CancelledError: the caller gave up; the connection is cut. Treat it as `Unknown`.
@@ -117,31 +124,46 @@ class SqlConnector:
             return Failed(error.detail, "nothing_sent")
 
         work = _Work(spec, database)
+        with (stopping or Stopping()).heard(work.stop):
+            return _struck(await self._follow(work, bound, limit, breach), url)
+
+    async def _follow(self, work: _Work, bound: Bound, limit: float, breach: str | None) -> Outcome:
+        began = time.monotonic()
         running = asyncio.create_task(asyncio.to_thread(work.run, bound, limit))
         try:
             done, _ = await asyncio.wait({running}, timeout=limit)
             if not done:
                 work.expired = True
-                database.stop()
+                work.database.stop()
             outcome = await asyncio.shield(running)
         except asyncio.CancelledError:
-            database.stop()
+            work.database.stop()
             raise
-        if work.expired and not isinstance(outcome, Succeeded):
-            outcome = _late(outcome, spec, limit, breach)
-        return _struck(outcome, url)
+        # A driver may end its own wait for a connection at the same moment.
+        expired = work.expired or time.monotonic() - began >= limit
+        if isinstance(outcome, Succeeded) or not (expired or work.stopped):
+            return outcome
+        if work.stopped:
+            return _cut(outcome, f"{work.where}: {work.stopped}")
+        return _cut(outcome, f"{work.where}: no answer within {limit:g} s", breach)
 
 
 class _Work:
-    """What the thread does. `expired` is set by whoever keeps the time."""
+    """What the thread does. `expired` is set by whoever keeps the time, `stopped` says why it is to stop."""
 
     def __init__(self, spec: SqlExecute, database: Database) -> None:
         self._spec = spec
-        self._database = database
+        self.database = database
+        self.where = spec.database
         self.expired = False
+        self.stopped = ""
+
+    def stop(self, why: str) -> None:
+        self.stopped = why
+        self.database.stop()
 
     def run(self, bound: Bound, limit: float) -> Outcome:
-        database, where = self._database, self._spec.database
+        database, where = self.database, self.where
         try:
             # Whatever a driver raises, one question is left: may COMMIT have been heard? Each answer is an
             # outcome that names the trouble.
@@ -157,7 +179,7 @@ class _Work:
                 return Failed(f"{where}: {cap}", self._taken_back, cap.breach)
             except Exception as error:  # noqa: BLE001
                 return Failed(f"{where}: {database.words(error)}", self._taken_back)
-            if self.expired:
+            if self.expired or self.stopped:
                 return Failed(f"{where}: there was no time left to commit", self._taken_back)
             try:
                 database.commit()
@@ -221,8 +243,8 @@ async def _database(url: str, spec: SqlExecute, entries: tuple[str, ...] | None,
     raise NotSent(f"the credential {spec.database} is no URL of an SQLite or PostgreSQL database")
 
 
-def _late(outcome: Outcome, spec: SqlExecute, limit: float, breach: str | None) -> Outcome:
-    said = f"{spec.database}: no answer within {limit:g} s"
+def _cut(outcome: Outcome, said: str, breach: str | None = None) -> Outcome:
+    """The outcome of a statement that was cancelled or cut off, with why."""
     match outcome:
         case Failed(proof=proof):
             return Failed(said, proof, breach)

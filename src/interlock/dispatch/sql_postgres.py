@@ -5,8 +5,10 @@
    the transaction is ours, after which the server lets nobody make it a writing one; and that query asks
    whether the role, or one it could become, may write, own or do anything that a read-only transaction does
    not stop (`_MAY_WRITE`). A role that may is refused before the statement is sent.
-3. The server ends the statement by itself shortly after its time; the end of our patience cuts the socket,
-   which also ends a wait for a server that answers nothing.
+3. The server ends the statement by itself shortly after its time. The end of our patience, and a kill switch,
+   ask it to cancel, over a connection to the same address; what has not answered `CANCEL_SEC` later is cut
+   off, which also ends a wait for a server that answers nothing. A statement that was cancelled is rolled
+   back; a COMMIT that went on is heard out.
 4. An answer to COMMIT other than COMMIT, or an error of a class that only a rolled back transaction has,
    means that nothing was committed.
 """
@@ -14,8 +16,11 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import socket
+import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -66,9 +71,12 @@ SELECT CASE
 END
 """
 
+CANCEL_SEC = 1.0
+
 _ROLLED_BACK = ("23", "44", "P0")
 """Classes of errors at COMMIT that a deferred check raises: the transaction was rolled back."""
-_ROLLED_BACK_CODES = ("40000", "40001", "40002", "40P01")
+_ROLLED_BACK_CODES = ("40000", "40001", "40002", "40P01", "57014")
+"""The last one: cancelled. Once a transaction is committed a cancellation is not heeded any more."""
 
 
 async def connection(url: str, entries: tuple[str, ...] | None, limit: float, *, read_only: bool) -> Postgres:
@@ -107,12 +115,11 @@ class Postgres:
         self._read_only = read_only
         self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
         self._stopped = False
+        self._closed = threading.Event()
 
     def open(self, limit: float) -> None:
-        self._connection = connection = psycopg.connect(
-            **{**self._settings, "connect_timeout": max(2, int(limit)), "application_name": "interlock-sql"},
-            autocommit=True,
-        )
+        ours = {"connect_timeout": max(2, math.ceil(limit)), "application_name": "interlock-sql"}
+        self._connection = connection = psycopg.connect(**{**self._settings, **ours}, autocommit=True)
         if self._stopped:
             raise NotSent("there was no time left")
         mode = "READ ONLY" if self._read_only else "READ WRITE"
@@ -162,9 +169,18 @@ class Postgres:
             raise NotCommitted("the transaction was rolled back")
 
     def stop(self) -> None:
-        self._stopped = True
+        if not self._stopped:
+            self._stopped = True
+            threading.Thread(target=self._cut, name="sql-cancel", daemon=True).start()
+
+    def _cut(self) -> None:
         found = self._connection
         if found is None or found.closed:
+            return
+        until = time.monotonic() + CANCEL_SEC
+        with contextlib.suppress(psycopg.Error, OSError):
+            found.cancel_safe(timeout=CANCEL_SEC)
+        if self._closed.wait(max(0.0, until - time.monotonic())):
             return
         with (
             contextlib.suppress(OSError, psycopg.Error),
@@ -173,6 +189,7 @@ class Postgres:
             wire.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
+        self._closed.set()
         if self._connection is not None:
             # Ends the transaction with the session. COMMIT was answered, or is not to happen.
             self._connection.close()

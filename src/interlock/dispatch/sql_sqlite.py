@@ -6,12 +6,14 @@
    writing whatever the first one was opened for.
 3. Reviewed statements write, but attach nothing, set nothing, load nothing, and begin or end no transaction.
 4. A value longer than the cap on answers is not built.
+5. Whoever stops it interrupts the statement, or ends the wait for a writer's turn; both are rolled back.
 """
 
 from __future__ import annotations
 
 import sqlite3
 import time
+from contextlib import suppress
 from urllib.parse import quote, unquote
 
 from interlock.dispatch.limits import NotSent
@@ -34,6 +36,7 @@ _LOADS = "load_extension"
 _STEPS = 10_000
 """Virtual machine instructions between two looks at the clock."""
 _LATER_SEC = 1.0
+_TURN_SEC = 0.1
 
 
 class Sqlite:
@@ -57,7 +60,7 @@ class Sqlite:
         connection = sqlite3.connect(
             f"file:{quote(self._path)}?mode={mode}",
             uri=True,
-            timeout=limit + _LATER_SEC,
+            timeout=limit + _LATER_SEC if self._read_only else _TURN_SEC,
             isolation_level=None,
             check_same_thread=False,
         )
@@ -70,8 +73,20 @@ class Sqlite:
             connection.execute("BEGIN")
         else:
             connection.execute("PRAGMA foreign_keys = ON")
-            connection.execute("BEGIN IMMEDIATE")
+            self._begin(connection)
+            connection.execute(f"PRAGMA busy_timeout = {int((limit + _LATER_SEC) * 1000)}")
         connection.set_authorizer(self._may)
+
+    def _begin(self, connection: sqlite3.Connection) -> None:
+        """Wait for the turn to write; SQLite's own wait for it cannot be interrupted."""
+        while True:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or self._over():
+                    raise
+            else:
+                return
 
     def run(self, bound: Bound, max_rows: int) -> Answer:
         names = [f":p{index}" for index in range(len(bound.values))]
@@ -107,6 +122,10 @@ class Sqlite:
 
     def stop(self) -> None:
         self._stopped = True
+        if self._connection is not None:
+            # Closed meanwhile: then there is nothing to interrupt.
+            with suppress(sqlite3.ProgrammingError):
+                self._connection.interrupt()
 
     def close(self) -> None:
         if self._connection is not None:

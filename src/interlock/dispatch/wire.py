@@ -2,9 +2,10 @@
 
 1. An answer is read up to a number of bytes, all answers of one transport together; then reading stops with
    an error, whatever the server still wants to send.
-2. A redirect is an error, and so is an address other than the one the transport was made for.
-3. Where an address is given, the connection goes there. The Host header and the name TLS checks stay.
-4. The environment names no proxy and no certificates.
+2. A compressed answer is an error: it was not asked for, and could grow past that number when it is unpacked.
+3. A redirect is an error, and so is an address other than the one the transport was made for.
+4. Where an address is given, the connection goes there. The Host header and the name TLS checks stay.
+5. The environment names no proxy and no certificates.
 """
 
 from __future__ import annotations
@@ -19,6 +20,10 @@ class TooLong(Exception):
     """The server sent more than was asked to be read."""
 
 
+class Compressed(TooLong):
+    """The server sent something packed, which could be unpacked to any length."""
+
+
 class Redirected(Exception):
     """The server pointed elsewhere."""
 
@@ -31,6 +36,7 @@ class Bounded(httpx2.AsyncBaseTransport):
         cap: bytes of answers that are read.
         address: where to connect; None: where the name leads.
         refused: called where the server answers 401.
+        over: called where it sends more than is read.
         tls: trust anchors, for a private authority; by default the public ones.
     """
 
@@ -41,19 +47,20 @@ class Bounded(httpx2.AsyncBaseTransport):
         *,
         address: str | None = None,
         refused: Callable[[], None] | None = None,
+        over: Callable[[], None] | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self._origin = _origin(httpx2.URL(url))
         self._left = cap
         self._address = address
         self._refused = refused
+        self._over = over
         self._inner = httpx2.AsyncHTTPTransport(verify=True if tls is None else tls, trust_env=False)
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        """Raises `TooLong` and `Redirected` beside httpx2's own errors."""
+        """Raises `TooLong`, `Compressed` and `Redirected` beside httpx2's own errors."""
         if _origin(request.url) != self._origin:
             raise Redirected
-        # A compressed answer could grow past the cap after it was read.
         request.headers["accept-encoding"] = "identity"
         sent = request
         if self._address is not None:
@@ -73,6 +80,9 @@ class Bounded(httpx2.AsyncBaseTransport):
         if 300 <= response.status_code < 400 and response.status_code != 304:
             await response.aclose()
             raise Redirected
+        if response.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
+            await response.aclose()
+            raise Compressed
         assert isinstance(response.stream, httpx2.AsyncByteStream)
         response.stream = _Counted(response.stream, self)
         return response
@@ -84,6 +94,8 @@ class Bounded(httpx2.AsyncBaseTransport):
         """Count bytes of an answer. Raises `TooLong`."""
         self._left -= size
         if self._left < 0:
+            if self._over is not None:
+                self._over()
             raise TooLong
 
 

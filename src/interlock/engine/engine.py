@@ -1,7 +1,8 @@
 """The engine of one process: its lease, its handlers, and the loops that keep work moving.
 
 1. Three threads run between `launch` and `drain`. One renews the lease. One takes segments over from the
-   outbox, as soon as this process commits and every `POLL_SEC` for what others commit. One reaps.
+   outbox, as soon as this process commits or is told that another did, and every `POLL_SEC` (`TOLD_SEC` where
+   it is told) in any case. One reaps.
 2. No attempt begins unless the lease, counted in elapsed time from before its last renewal, still lasts: a
    process that cannot reach the journal, or may not write it, begins nothing.
 3. An attempt that raises, or takes too long, is followed by another one after a rest, under the next number,
@@ -9,7 +10,8 @@
    error's own text goes into no table.
 4. A process that finds its epoch spent cancels what it runs and joins anew under another id. What it had
    begun is delivered again to whoever is alive.
-5. Draining begins nothing more, lets what runs end for a while, cancels the rest, hands it on, and gives the
+5. What was taken over from the dead `redelivered.MOST` times is given up instead of delivered once more.
+6. Draining begins nothing more, lets what runs end for a while, cancels the rest, hands it on, and gives the
    lease back. Where even that fails the lease lapses, and others take over.
 """
 
@@ -23,7 +25,7 @@ from collections import deque
 from collections.abc import Callable, Collection
 from pathlib import Path
 
-from interlock.engine import executors
+from interlock.engine import executors, redelivered
 from interlock.engine.elapsed import elapsed_us
 from interlock.engine.executors import LEASE_US, Executor, Spent
 from interlock.engine.outbox import NAME, check_ids
@@ -34,6 +36,7 @@ from interlock.model.errors import Conflict, InterlockError, InvalidInput
 
 RENEW_SEC = 1.25
 POLL_SEC = 0.1
+TOLD_SEC = 1.0
 REAP_SEC = 1.0
 FORGET_US = 60_000_000
 STRAY_US = 10_000_000
@@ -51,12 +54,22 @@ class Engine:
         journal: where outbox and executors stand; the engine never closes it.
         backend: carries the work; the engine closes it when it drains.
         folder: where processes of this machine keep their presence; None where there is no local disk.
+        told: whether somebody calls `wake` at present when another process commits: then this one looks
+            less often by itself.
     """
 
-    def __init__(self, journal: Journal, backend: Backend, *, folder: Path | None = None) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        backend: Backend,
+        *,
+        folder: Path | None = None,
+        told: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._journal = journal
         self._backend = backend
         self._presence = None if folder is None else Presence(folder)
+        self._told = told
         self._segments: dict[str, Segment] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._threads: list[threading.Thread] = []
@@ -106,7 +119,7 @@ class Engine:
             raise Conflict("This engine was launched before.")
         self._loop = loop
         self._join()
-        self._run("executor-lease", self._renew, RENEW_SEC)
+        self._run("executor-lease", self._renew, lambda: RENEW_SEC)
         try:
             with self._turning:
                 self._start()
@@ -117,8 +130,8 @@ class Engine:
             self._backend.close()
             raise
         self._journal.on_commit(lambda _size: self._woken.set())
-        self._run("segments", self._accept, POLL_SEC, self._woken)
-        self._run("reaper", self._tidy, REAP_SEC)
+        self._run("segments", self._accept, lambda: TOLD_SEC if self._told() else POLL_SEC, self._woken)
+        self._run("reaper", self._tidy, lambda: REAP_SEC)
 
     def drain(self, seconds: float) -> None:
         """End in good order, after about `seconds`; a second call does nothing. Not for the loop's thread."""
@@ -291,7 +304,7 @@ class Engine:
         if epoch is None:
             return 0
         total = 0
-        while resumed := self._hand_on(id):
+        while resumed := self._hand_on(id, died=True):
             total += resumed
             if not self._journal.commit(lambda tx: executors.renew(tx, id, by, epoch)):
                 return total
@@ -302,11 +315,17 @@ class Engine:
             _log.warning("took over %d segments of %s, which is dead", total, id)
         return total
 
-    def _hand_on(self, id: str) -> int:
+    def _hand_on(self, id: str, *, died: bool = False) -> int:
         """Resume a part of what an executor has begun; how many, and none only where none remain."""
         begun = self._backend.begun(id)
-        if begun:
-            self._backend.resume(begun)
+        over: set[str] = set()
+        if begun and died:
+            over = self._journal.commit(lambda tx: redelivered.count(tx, [one.key for one in begun]))
+        if over:
+            _log.error("given up, since their processes died each time: %s", ", ".join(sorted(over)))
+            self._backend.give_up([one for one in begun if one.key in over])
+        if len(over) < len(begun):
+            self._backend.resume([one for one in begun if one.key not in over])
         return len(begun)
 
     def _gone(self, id: str) -> bool:
@@ -362,13 +381,19 @@ class Engine:
     # --- threads -----------------------------------------------------------------------------------------
 
     def _run(
-        self, name: str, work: Callable[[], object], every: float, woken: threading.Event | None = None
+        self,
+        name: str,
+        work: Callable[[], object],
+        every: Callable[[], float],
+        woken: threading.Event | None = None,
     ) -> None:
         thread = threading.Thread(target=self._repeat, args=(work, every, woken), name=name, daemon=True)
         self._threads.append(thread)
         thread.start()
 
-    def _repeat(self, work: Callable[[], object], every: float, woken: threading.Event | None) -> None:
+    def _repeat(
+        self, work: Callable[[], object], every: Callable[[], float], woken: threading.Event | None
+    ) -> None:
         failed = ""
         while not self._stopping.is_set():
             try:
@@ -381,9 +406,9 @@ class Engine:
                     _log.warning("%s: %s", threading.current_thread().name, said)
                 failed = said
             if woken is None:
-                self._stopping.wait(every)
+                self._stopping.wait(every())
             else:
-                woken.wait(every)
+                woken.wait(every())
                 woken.clear()
 
     def _end_threads(self) -> None:

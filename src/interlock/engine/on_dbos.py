@@ -43,7 +43,6 @@ if TYPE_CHECKING:
 
 WORKFLOW = "interlock.segment"
 VERSION = "interlock-1"
-POLL_SEC = 0.1
 KEEP_SEC = 3600.0
 """How long what ended well stays in DBOS's tables."""
 PAGE = 500
@@ -94,7 +93,7 @@ class DbosBackend:
         self._holding = True
         _refuse_pickles()
         try:
-            DBOS(
+            running = DBOS(
                 config={
                     "name": self._app,
                     "system_database_engine": self._engine,
@@ -114,11 +113,12 @@ class DbosBackend:
             DBOS.workflow(name=WORKFLOW, max_recovery_attempts=None)(segment)
             DBOS.listen_queues([self._queue(kind.name) for kind in segments])
             DBOS.launch()
+            _never_back_off(running._sys_db)
             for kind in segments:
                 DBOS.register_queue(
                     self._queue(kind.name),
                     worker_concurrency=kind.parallel,
-                    polling_interval_sec=POLL_SEC,
+                    polling_interval_sec=kind.poll_sec,
                     on_conflict="always_update",
                 )
             if self._made is None:
@@ -220,6 +220,9 @@ class DbosBackend:
         for queue, keys in queues.items():
             self._client.resume_workflows(keys, queue_name=queue)
 
+    def give_up(self, begun: Collection[Begun]) -> None:
+        self._client.cancel_workflows([one.key for one in begun])
+
     def forget(self) -> int:
         before = datetime.fromtimestamp(time.time() - KEEP_SEC, UTC).isoformat()
         found = self._client.list_workflows(
@@ -258,6 +261,16 @@ def _quieten() -> None:
     if not logger.handlers:
         logger.addHandler(logging.NullHandler())  # where there is none, it writes to the console by itself
         logger.addFilter(lambda record: not (record.exc_info and record.exc_info[0] is GivenUp))
+
+
+def _never_back_off(database: Any) -> None:
+    """A queue that another process reads at the same moment is read again at the next poll.
+
+    DBOS would wait twice as long after each such conflict, and up to two minutes: among several workers that
+    is how long a decision would wait for its effect.
+    """
+    is_locked, is_conflict = database.is_lock_conflict, database.is_serialization_conflict
+    database.is_lock_conflict = lambda error: is_locked(error) or is_conflict(error)
 
 
 def _refuse_pickles() -> None:

@@ -89,6 +89,7 @@ class Segment:
         name: lower case letters, digits and dashes, starting with a letter.
         timeout_sec: how long one attempt may take.
         parallel: how many of them one executor runs at the same time.
+        poll_sec: how often the backend looks for one that may begin, where nobody tells it.
     """
 
     name: str
@@ -96,6 +97,7 @@ class Segment:
     retry: Retry = field(default_factory=Retry)
     timeout_sec: float = 60.0
     parallel: int = 16
+    poll_sec: float = 0.1
 
 
 class Begun(NamedTuple):
@@ -150,6 +152,10 @@ class Backend(Protocol):
 
     def resume(self, begun: Collection[Begun]) -> None:
         """Deliver these again, to any executor. What has ended meanwhile stays as it is."""
+        ...
+
+    def give_up(self, begun: Collection[Begun]) -> None:
+        """End these without success, and keep them for people to see. Nobody runs them any more."""
         ...
 
     def forget(self) -> int:

@@ -22,6 +22,8 @@ from sqlalchemy import Engine, create_engine, event
 from interlock.journal.turnstile import Turnstile
 
 WAIT_SEC = 30.0
+CONNECTIONS = 40
+"""More than there are threads that use one at the same time: DBOS waits for seconds where none is free."""
 
 
 class Turn:
@@ -129,6 +131,8 @@ def open_engine(path: Path) -> tuple[Engine, Turn]:
             "timeout": WAIT_SEC,
             "isolation_level": "IMMEDIATE",
         },
+        pool_size=CONNECTIONS,
+        max_overflow=0,
     )
     event.listen(engine, "connect", _configure)
     return engine, turn

@@ -3,10 +3,12 @@
 1. Inside one transaction a claim checks: that no kill switch covers it; the clock; the row's seal; the
    validity of the allow or approval; that the policy in force still says so; that the sealed arguments hash
    to what was recorded; for an approval, that a person's authentic decision names the hash of exactly what
-   was shown (P4); that this executor can enforce every constraint.
+   was shown (P4); that this executor can enforce every constraint; that what it rests on was read just now,
+   and is as it was shown (`reading.py`).
 2. A claim has a holder, a lease and an epoch. Only the holder of the current epoch may settle.
-3. A lapsed lease is claimed again only where the executor answers a repeated key with its first answer and
-   that promise still lasts; everything else becomes `in_doubt` (see `sweep`).
+3. A lapsed lease is claimed again only where the executor answers a repeated key with its first answer, that
+   promise still lasts, and it was not claimed `MOST_CLAIMS` times; everything else becomes `in_doubt` (see
+   `sweep`).
 4. The key sent downstream is derived from namespace, action id and revision: the same for every epoch, never
    the agent's own.
 """
@@ -16,15 +18,16 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-
-from sqlalchemy import bindparam, or_, select, text
+from dataclasses import dataclass, replace
 
 from interlock.gate import stops
 from interlock.gate.active import require_snapshot
+from interlock.gate.before import keep_before
 from interlock.gate.ending import expire
 from interlock.gate.package import Package, Sealed
+from interlock.gate.reading import check as check_reading
 from interlock.gate.records import (
+    UNANSWERED,
     ActionRow,
     ApprovalRow,
     approval_of,
@@ -32,8 +35,8 @@ from interlock.gate.records import (
     load_action,
     save,
 )
-from interlock.journal import Prepared, Tx
-from interlock.journal import tables as t
+from interlock.gate.undoing import refuse_late
+from interlock.journal import Tx
 from interlock.ledger import Kind
 from interlock.model.actions import DISPATCHED, ActionState, ExecutorKind
 from interlock.model.binding import Binding
@@ -46,10 +49,13 @@ from interlock.model.errors import (
     NotClaimable,
     Tampered,
 )
-from interlock.model.verdicts import NO_CONSTRAINTS, Verdict
+from interlock.model.readings import Reading
+from interlock.model.verdicts import NO_CONSTRAINTS, OnTimeout, Tier, Verdict
 
 LEASE_US = 15_000_000
 SENDING_SEC = 60
+MOST_CLAIMS = 10
+"""So often one action is claimed: what ended as many processes as this is not begun once more."""
 
 Enforces = Mapping[ExecutorKind, frozenset[str]]
 """The constraints each executor can enforce; the dispatch room knows, the home room hands it over."""
@@ -64,6 +70,7 @@ class Claim:
         epoch: fences off older claims.
         key: idempotency key for the system downstream.
         catalogue: digest of the catalogue entry that was decided on.
+        reading: what its probe read just before; None where it has none, or was claimed before.
     """
 
     action_id: str
@@ -76,6 +83,7 @@ class Claim:
     retention_sec: int | None
     claimed_at: int
     catalogue: str
+    reading: Reading | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +107,8 @@ def check_constraints(row: ActionRow, verdict: Verdict, enforces: Enforces) -> N
     if lacking:
         raise ConstraintUnenforceable(
             f"{row.topic} was allowed under {', '.join(lacking)}, which a {row.executor} executor "
-            "cannot enforce."
+            "cannot enforce.",
+            extra={"constraints": lacking},
         )
 
 
@@ -172,6 +181,7 @@ class Claiming:
     executors: tuple[ExecutorKind, ...]
     snapshot: str
     enforces: Enforces
+    reading: Reading | None = None
 
     def __call__(self, tx: Tx) -> Claimed:
         row = load_action(tx, self.action_id)
@@ -187,9 +197,12 @@ class Claiming:
         if over is not None:
             return Claimed(None, over)
         sealed, approval = authorised(tx, row, self.enforces)
-        started, claimed = begin(tx, row, sealed, row.decided, holder=self.holder, approval=approval)
+        read = {} if retry else check_reading(tx, row, sealed, approval, self.reading)
+        started, claimed = begin(tx, row, sealed, row.decided, holder=self.holder, approval=approval, **read)
         save(tx, row, started)
-        return Claimed(claimed)
+        if read and self.reading is not None:
+            keep_before(tx, started, sealed, self.reading)
+        return Claimed(replace(claimed, reading=self.reading if read else None))
 
 
 def check_executor_kind(row: ActionRow, *kinds: ExecutorKind) -> None:
@@ -222,6 +235,7 @@ def passed(tx: Tx, row: ActionRow, snapshot: str) -> Expired | None:
         raise NeedsRedeciding(row.id)
     if row.expires_at is None or tx.now >= row.expires_at:
         return expire(tx, row)
+    refuse_late(tx, row)
     return None
 
 
@@ -250,49 +264,6 @@ _ADVICE = {
 }
 
 
-_READY = Prepared(
-    select(t.actions.c.id, t.actions.c.agent, t.actions.c.topic, t.actions.c.expires_at)
-    .where(
-        t.actions.c.namespace == bindparam("ns"),
-        t.actions.c.executor == bindparam("executor_"),
-        text(t.READY),
-        t.actions.c.expires_at >= bindparam("after_"),
-        or_(t.actions.c.expires_at > bindparam("after_"), t.actions.c.id > bindparam("id_")),
-    )
-    .order_by(t.actions.c.expires_at, t.actions.c.id)
-    .limit(bindparam("limit_"))
-)
-_LAPSED = Prepared(
-    select(t.actions)
-    .where(
-        t.actions.c.namespace == bindparam("ns"),
-        text(t.EXECUTING),
-        t.actions.c.lease_until <= bindparam("now_"),
-    )
-    .limit(bindparam("limit_"))
-)
-
-
-def ready(tx: Tx, executor: ExecutorKind, limit: int) -> list[str]:
-    """Ids of actions that this kind of executor may claim now, oldest first; none that is stopped."""
-    if stops.everything(tx):
-        return []
-    found: list[str] = []
-    after, last = tx.now, "~"  # later than every id
-    while len(found) < limit:  # what is stopped may stand before the rest, and in any number
-        page = tx.all(_READY, executor_=executor.value, after_=after, id_=last, limit_=limit)
-        found += [row[0] for row in page if stops.covering(tx, row[1], row[2]) is None]
-        if len(page) < limit:
-            break
-        last, _, _, after = page[-1]
-    for columns in tx.all(_LAPSED, now_=tx.now, limit_=limit):
-        row = ActionRow(*columns)  # only ids leave here; the claim checks the seal
-        stopped = stops.covering(tx, row.agent, row.topic) is not None
-        if row.executor == executor.value and retryable(row, tx.now) and not stopped:
-            found.append(row.id)
-    return found[:limit]
-
-
 class NeedsRedeciding(NotClaimable):
     """The policy changed since the verdict; the caller re-decides from recorded inputs and asks again."""
 
@@ -310,6 +281,7 @@ def retryable(row: ActionRow, now: int) -> bool:
         row.retention_sec is not None
         and row.claimed_at is not None
         and row.lease_until is not None
+        and row.epoch < MOST_CLAIMS
         and row.lease_until <= now < remembered_until(row.claimed_at, row.retention_sec)
     )
 
@@ -320,7 +292,8 @@ def remembered_until(claimed_at: int, retention_sec: int) -> int:
 
 
 def _authority(tx: Tx, row: ActionRow, verdict: Verdict) -> ApprovalRow | None:
-    """What permits this run: an allow, or an approval by a person over exactly what was shown.
+    """What permits this run: an allow, an approval by a person over exactly what was shown, or a silence that
+    the lane lets count.
 
     Raises:
         Tampered: the rows claim an authority that nobody gave.
@@ -330,6 +303,8 @@ def _authority(tx: Tx, row: ActionRow, verdict: Verdict) -> ApprovalRow | None:
     if not verdict.held:
         raise Tampered(f"{row.id} is {row.state} under a verdict that denies it.")
     approval = approval_of(tx, row)
+    if approval is not None and approval.state == UNANSWERED:
+        return _silence(tx, row, verdict, approval)
     if approval is None or approval.state != "approved":
         raise Tampered(f"{row.id} is {row.state} without an approved request.")
     decisions = decisions_on(tx, approval.id)
@@ -343,6 +318,24 @@ def _authority(tx: Tx, row: ActionRow, verdict: Verdict) -> ApprovalRow | None:
     return approval
 
 
+def _silence(tx: Tx, row: ActionRow, verdict: Verdict, approval: ApprovalRow) -> ApprovalRow:
+    """The request that nobody answered, whose lane lets the action run: at tiers 1 and 2 of the catalogue.
+
+    Raises:
+        Tampered: silence allows no such thing.
+    """
+    lane = verdict.lane
+    if lane is None or lane.on_timeout is not OnTimeout.ALLOW or row.status is ActionState.APPROVED:
+        raise Tampered(f"{row.id} is {row.state} by a silence that its lane gives no meaning.")
+    if verdict.tier not in (Tier.READ_ONLY, Tier.REVERSIBLE):
+        raise Tampered(f"{row.id} is {row.state} because nobody answered; that takes tier 1 or 2.")
+    if decisions_on(tx, approval.id):
+        raise Tampered(f"{row.id} is {row.state} by silence although somebody answered {approval.id}.")
+    if shown(tx, row, approval).review_hash != approval.review_hash:
+        raise Tampered(f"What was shown about {row.id} is not what its request names.")
+    return approval
+
+
 def shown(tx: Tx, row: ActionRow, approval: ApprovalRow) -> Package:
     """The package of a request, rebuilt from what was sealed. Raises `Tampered`."""
     value = json.loads(tx.unseal(approval.package))
@@ -353,4 +346,5 @@ def shown(tx: Tx, row: ActionRow, approval: ApprovalRow) -> Package:
         value["summary"],
         value["context"],
         approval.expires_at,
+        approval.reading,
     )

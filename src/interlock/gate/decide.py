@@ -2,9 +2,10 @@
 
 1. `expected_hash` is the review hash of what the person saw. Anything else is refused with the difference
    (P4); nothing is decided twice, and nothing after its deadline. What a kill switch froze is rejected or
-   waits; its deadline waits with it.
+   waits; its deadline waits with it. What rests on something that was not read yet is not approved.
 2. Nobody approves what they requested: not the agent's operator, not the principal, not the editor, unless
-   `people: solo` is in force, exactly one person is enrolled, and the entry says so. An editor may approve
+   `people: solo` is in force, exactly one person is enrolled, and the entry says so; nor does who asked for a
+   rollback, which nobody edits. An editor may approve
    an edit that is provably tighter: only amounts changed, and each came down without crossing zero.
 3. Reject needs a reason code. Edit supersedes: the new arguments become the next revision, decided by the
    policy anew and held for a person even where the policy would let it pass; denied where it denies.
@@ -24,11 +25,15 @@ from typing import Any
 from interlock.gate import stops
 from interlock.gate.active import require_snapshot
 from interlock.gate.claim import Enforces, NeedsRedeciding, shown
-from interlock.gate.ending import ends, expire
+from interlock.gate.deadlines import ends
+from interlock.gate.ending import expire
+from interlock.gate.following import follow
 from interlock.gate.kept import keep
 from interlock.gate.opening import new_row, record
 from interlock.gate.package import Sealed
+from interlock.gate.reading import check_shown
 from interlock.gate.records import (
+    UNANSWERED,
     ActionRow,
     ApprovalRow,
     DecisionRow,
@@ -39,6 +44,7 @@ from interlock.gate.records import (
     move,
     save_approval,
 )
+from interlock.gate.undoing import asked_by, bounded, refuse_edit
 from interlock.identity import Caller, Role
 from interlock.identity.keyring import check_person, operator_of
 from interlock.identity.people import alone, people
@@ -147,21 +153,24 @@ class Deciding:
         if not hmac.compare_digest(self.decision.expected_hash.encode(), approval.review_hash.encode()):
             raise changed(tx, approval, approval)
         sealed = Sealed.read(tx.unseal(row.payload), row.action_hash)
-        if shown(tx, row, approval).review_hash != approval.review_hash:
+        package = shown(tx, row, approval)
+        if package.review_hash != approval.review_hash:
             raise Changed("What is stored about this request is not what was shown; nobody can decide on it.")
         solo = self.policy.people == "solo" and alone(tx)
         match self.decision.answer:
             case Answer.APPROVE:
+                check_shown(row, approval, package.context)
                 edited = False
                 if not solo:
                     binding = sealed.binding
                     edited = check_duties(
                         tx, self.policy, approval, row, binding.principal, binding.args, person
                     )
-                return self._approve(tx, approval, row, person, solo, edited)
+                return self._approve(tx, approval, row, sealed, person, solo, edited)
             case Answer.REJECT:
                 return self._reject(tx, approval, row, person, solo)
             case Answer.EDIT:
+                refuse_edit(row)
                 return self._edit(tx, approval, row, sealed, person, solo)
 
     def _check_open(self, tx: Tx, approval: ApprovalRow, row: ActionRow) -> None:
@@ -169,6 +178,8 @@ class Deciding:
             return
         if approval.state == "expired":
             raise Expired(f"{approval.id} expired unanswered; nothing ran.")
+        if approval.state == UNANSWERED:
+            raise Expired(f"Nobody answered {approval.id} in time, and its lane let {row.id} run.")
         if approval.superseded_by is not None:
             current = approval
             while current.superseded_by is not None:
@@ -224,13 +235,22 @@ class Deciding:
         )
 
     def _approve(
-        self, tx: Tx, approval: ApprovalRow, row: ActionRow, person: str, solo: bool, edited: bool
+        self,
+        tx: Tx,
+        approval: ApprovalRow,
+        row: ActionRow,
+        sealed: Sealed,
+        person: str,
+        solo: bool,
+        edited: bool,
     ) -> Decided:
         self._record(tx, approval, row, person, solo, tightened=edited)
         save_approval(tx, approval._replace(state="approved"))
         lane = row.decided.lane
         valid = 3600 if lane is None else lane.valid_sec
-        moved = move(tx, row, ActionState.APPROVED, expires_at=tx.now + valid * 1_000_000)
+        until = bounded(sealed, tx.now + valid * 1_000_000)
+        moved = move(tx, row, ActionState.APPROVED, expires_at=until)
+        follow(tx, moved)
         return Decided(approval.id, moved)
 
     def _reject(self, tx: Tx, approval: ApprovalRow, row: ActionRow, person: str, solo: bool) -> Decided:
@@ -299,7 +319,8 @@ def check_duties(
         SeparationOfDuties: this person requested what they approve.
     """
     names = [someone.name for someone in people(tx) if someone.id == person]
-    if person == operator_of(tx, row.key_id) or principal in (person, *names):
+    asked = person in (operator_of(tx, row.key_id), asked_by(tx, row))
+    if asked or principal in (person, *names):
         raise SeparationOfDuties("You requested this action, or operate the agent that did.")
     tightened = _only_tightened(tx, policy, approval, row, args, person)
     if tightened is False:

@@ -7,30 +7,47 @@ policy moved, the gatekeeper loads the one in force, re-decides what it must, an
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice, zip_longest
 from typing import TypeVar
 
-from interlock.gate import active, ending, permits, redecide, settle, stops
+from interlock.gate import (
+    active,
+    backlog,
+    checkpoints,
+    deadlines,
+    ending,
+    following,
+    permits,
+    probing,
+    redecide,
+    settle,
+    stops,
+)
 from interlock.gate.active import PolicyMoved
-from interlock.gate.claim import Claim, Claiming, Enforces, NeedsRedeciding, ready
+from interlock.gate.backlog import Place
+from interlock.gate.checkpoints import Checkpoint
+from interlock.gate.claim import Claim, Claimed, Claiming, Enforces, NeedsRedeciding
 from interlock.gate.decide import Decided, Deciding, HumanDecision
 from interlock.gate.opening import Proposed
 from interlock.gate.package import title
 from interlock.gate.propose import Proposing, prepare
-from interlock.gate.records import ActionRow
+from interlock.gate.reading import Asked, Drifted, Drifting, NeedsReading, ProbeUnavailable, Reads, ask
+from interlock.gate.records import ActionRow, load_action
+from interlock.gate.rollback import Planned, RollingBack, plan
 from interlock.identity import Caller
 from interlock.journal import Journal, KeyNeeded, Tx
 from interlock.model.actions import DISPATCHED, ActionState, ExecutorKind, Proposal
 from interlock.model.canonical import Json
-from interlock.model.errors import NotFound, Tampered
+from interlock.model.errors import Erased, NotFound, Tampered
+from interlock.model.readings import Reading
 from interlock.policy import CatalogueEntry, Policy
 
 T = TypeVar("T")
 SWEEP = 200
 _ROUNDS = 8
+_READINGS = 3
 _log = logging.getLogger(__name__)
 
 
@@ -49,11 +66,15 @@ class Gatekeeper:
         journal: where everything is recorded.
         holder: names this process in claims.
         enforces: the constraints each executor can enforce.
+        reads: reads probes; None where this process cannot.
     """
 
-    def __init__(self, journal: Journal, *, holder: str, enforces: Enforces) -> None:
+    def __init__(
+        self, journal: Journal, *, holder: str, enforces: Enforces, reads: Reads | None = None
+    ) -> None:
         self.journal = journal
         self.holder = holder
+        self.reads = reads
         self._enforces = enforces
         self._policies: dict[str, Policy] = {}
         self._snapshot = ""
@@ -153,18 +174,24 @@ class Gatekeeper:
         *,
         registered: bool = False,
         inline: bool = False,
+        dispatching: bool = False,
         predecessor: str | None = None,
+        cannot: frozenset[str] = frozenset(),
     ) -> Proposed:
         """Decide a proposal and record it.
 
         Args:
             registered: trusted code in this process registered the topic.
-            inline: claim at once where the action is allowed and this process executes it.
+            inline: claim at once where the action is allowed and is this caller's own function.
+            dispatching: claim at once where it is allowed and dispatched: this process carries it out now.
+            cannot: constraints that this caller's own function cannot be held to.
 
         Raises:
-            InvalidInput, Forbidden, OutOfScope, UnknownTopic, IdempotencyConflict: nothing was proposed.
+            InvalidInput, Forbidden, OutOfScope, UnknownTopic, IdempotencyConflict, ConstraintUnenforceable:
+                nothing was proposed.
         """
-        build = self._preparing(proposal, caller, registered, inline, predecessor)
+        kinds = _kinds(inline, dispatching)
+        build = self._preparing(proposal, caller, registered, kinds, predecessor, cannot)
         return _unwrap(self.under_policy(build))
 
     async def propose_async(
@@ -174,10 +201,11 @@ class Gatekeeper:
         *,
         registered: bool = False,
         inline: bool = False,
+        dispatching: bool = False,
         predecessor: str | None = None,
     ) -> Proposed:
         """As `propose`, without blocking the event loop; concurrent proposals share transactions."""
-        build = self._preparing(proposal, caller, registered, inline, predecessor)
+        build = self._preparing(proposal, caller, registered, _kinds(inline, dispatching), predecessor)
         for _ in range(_ROUNDS):
             try:
                 return _unwrap(await self.journal.commit_async(build(self.policy)))
@@ -192,8 +220,9 @@ class Gatekeeper:
         proposal: Proposal,
         caller: Caller,
         registered: bool,
-        inline: bool,
+        executes: Collection[ExecutorKind],
         predecessor: str | None,
+        cannot: frozenset[str] = frozenset(),
     ) -> Callable[[Policy], Proposing]:
         def build(policy: Policy) -> Proposing:
             return prepare(
@@ -203,12 +232,26 @@ class Gatekeeper:
                 self.journal.vault,
                 namespace=self.journal.namespace,
                 registered=registered,
-                enforces=self._enforces,
-                holder=self.holder if inline else None,
+                enforces=self._enforcing(cannot),
+                holder=self.holder,
+                executes=executes,
                 predecessor=predecessor,
             )
 
         return build
+
+    def _enforcing(self, cannot: frozenset[str]) -> Enforces:
+        if not cannot:
+            return self._enforces
+        return {**self._enforces, ExecutorKind.CALLER: self._enforces[ExecutorKind.CALLER] - cannot}
+
+    def checkpoint(self, action_id: str, caller: Caller) -> Checkpoint:
+        """What the agent kept with its proposal, for the agent that resumes.
+
+        Raises:
+            NotFound, Forbidden: it is not this caller's. Erased, Tampered: it cannot be had any more.
+        """
+        return self.journal.look(partial(checkpoints.handed, action_id=action_id, caller=caller))
 
     # --- people ------------------------------------------------------------------------------------------
 
@@ -236,28 +279,141 @@ class Gatekeeper:
             partial(settle.reconcile, action_id=action_id, caller=caller, outcome=outcome, note=note)
         )
 
-    # --- execution ---------------------------------------------------------------------------------------
-
-    def claim(self, action_id: str, *executors: ExecutorKind) -> Claim:
-        """Claim an action for this process, which runs what these kinds of executor run.
+    def rollback_plan(self, action_id: str, caller: Caller) -> Planned:
+        """What `rollback` would propose, and what the policy in force says to it. Records nothing.
 
         Raises:
-            NotClaimable, InDoubt, Expired, ConstraintUnenforceable, Tampered, ClockJumped: it does not run.
+            As `rollback`.
         """
-        claimed = self.under_policy(
-            lambda policy: Claiming(action_id, self.holder, executors, policy.snapshot, self._enforces)
+        return self._planned(self.in_force(), action_id, caller, ())
+
+    def rollback(self, action_id: str, caller: Caller, *, dispatching: bool = False) -> Proposed:
+        """Ask for the action that takes this one back (`rollback.py`).
+
+        Args:
+            dispatching: as in `propose`.
+
+        Raises:
+            NotFound, Forbidden, OutOfScope: this caller does not ask. InDoubt, Conflict: it did not succeed.
+            NoUndo, UndoTooLate, RollbackExists: it is not taken back by this. Erased: its subject was erased.
+        """
+
+        def build(policy: Policy) -> RollingBack:
+            return RollingBack(self._planned(policy, action_id, caller, _kinds(False, dispatching)), caller)
+
+        return _unwrap(self.under_policy(build))
+
+    def _planned(
+        self, policy: Policy, action_id: str, caller: Caller, executes: Collection[ExecutorKind]
+    ) -> Planned:
+        return self.journal.look(
+            partial(
+                plan,
+                action_id=action_id,
+                caller=caller,
+                policy=policy,
+                enforces=self._enforces,
+                holder=self.holder,
+                executes=executes,
+            )
         )
+
+    # --- execution ---------------------------------------------------------------------------------------
+
+    def claim(
+        self,
+        action_id: str,
+        *executors: ExecutorKind,
+        fence: Callable[[Tx], None] | None = None,
+        cannot: frozenset[str] = frozenset(),
+    ) -> Claim:
+        """Claim an action for this process, which runs what these kinds of executor run.
+
+        Args:
+            fence: refuses, inside the transaction, where this process was taken for dead.
+            cannot: as in `propose`.
+
+        Raises:
+            NotClaimable, ProbeUnavailable, Drifted, InDoubt, Expired, ConstraintUnenforceable, Tampered,
+            ClockJumped: it does not run.
+        """
+
+        def build(policy: Policy, reading: Reading | None) -> Callable[[Tx], Claimed]:
+            enforces = self._enforcing(cannot)
+            claiming = Claiming(action_id, self.holder, executors, policy.snapshot, enforces, reading)
+
+            def fenced(tx: Tx) -> Claimed:
+                if fence is not None:
+                    fence(tx)
+                return claiming(tx)
+
+            return fenced
+
+        claimed = self.after_reading(build)
         if claimed.claim is None:
             raise claimed.refusal or NotFound(f"There is no action {action_id}.")
         return claimed.claim
 
-    def ready(self, limit: int) -> list[str]:
-        """Ids of dispatched actions that may be claimed now, of each kind the oldest first: allowed,
-        approved, or lapsed and repeatable."""
-        found = self.journal.look(lambda tx: [ready(tx, kind, limit) for kind in sorted(DISPATCHED)])
-        # In turn, so that many of one kind do not keep another waiting.
-        mixed = (one for turn in zip_longest(*found) for one in turn if one is not None)
-        return list(islice(mixed, limit))
+    def after_reading(self, build: Callable[[Policy, Reading | None], Callable[[Tx], T]]) -> T:
+        """Commit a transition that lets something run, with a fresh reading where it asks for one.
+
+        Raises:
+            ProbeUnavailable: there is no reading. Drifted: there is, and it is stale now.
+        """
+        reading: Reading | None = None
+
+        def built(policy: Policy) -> Callable[[Tx], T]:
+            return build(policy, reading)
+
+        for _ in range(_READINGS):
+            try:
+                return self.under_policy(built)
+            except NeedsReading as needed:
+                reading = self.read(needed.asked)
+            except Drifting as drifting:
+                moved = partial(redecide.drift, action_id=drifting.action_id, reading=drifting.reading)
+                self.under_policy(lambda policy, moved=moved: partial(moved, policy=policy))  # type: ignore[misc]
+                raise Drifted(f"{drifting} It was not run.") from None
+        raise ProbeUnavailable("What it rests on takes too long to read.")
+
+    # --- probes ------------------------------------------------------------------------------------------
+
+    def read(self, asked: Asked) -> Reading:
+        """Read what an action rests on, now and outside any transaction. Raises `Tampered`."""
+        return ask(asked, self._loaded(asked.snapshot), self.reads)
+
+    def unread(self, limit: int) -> list[str]:
+        """Ids of held requests whose probe is to be read now."""
+        return self.journal.look(partial(probing.due, limit=limit))
+
+    def probe(self, approval_id: str) -> bool:
+        """Read what a held request rests on, and show it; False where that is not needed any more."""
+        try:
+            asked = self.journal.look(partial(probing.asked, approval_id=approval_id))
+            if asked is not None:
+                return self.journal.commit(probing.Probed(approval_id, self.read(asked)))
+            self.journal.commit(partial(probing.postpone, approval_id=approval_id))
+            return False
+        except (Erased, Tampered):
+            self.journal.commit(partial(probing.postpone, approval_id=approval_id))
+            raise
+
+    def walk(self, place: Place, *, kill: str | None = None, before: int | None = None) -> Place | None:
+        """Enqueue the dispatch of a page of what waits; where the next page begins. See `backlog.walk`."""
+        return self.journal.commit(partial(backlog.walk, place=place, limit=SWEEP, kill=kill, before=before))
+
+    def lapsed(self) -> list[tuple[str, int]]:
+        """Id and epoch of dispatched actions whose claim lapsed and may be repeated now."""
+        return self.journal.look(partial(backlog.lapsed, limit=SWEEP))
+
+    def dispatch(self, action_ids: Collection[str]) -> None:
+        """Enqueue the dispatch of these."""
+
+        def enqueue(tx: Tx) -> None:
+            for action_id in action_ids:
+                following.dispatch(tx, action_id)
+
+        self.journal.commit(enqueue)
 
     def entry(self, claimed: Claim) -> CatalogueEntry | None:
         """The catalogue entry a claim was decided with, which is the one that is executed (P4).
@@ -283,6 +439,24 @@ class Gatekeeper:
 
         return self.journal.look(look)
 
+    def unsendable(self, claimed: Claim) -> str | None:
+        """A clause about why nothing more may be sent for a claim; None where it may.
+
+        A kill switch covers it; or its process was away so long that the lease lapsed: then somebody else may
+        have it, or may have said what became of it.
+        """
+
+        def look(tx: Tx) -> str | None:
+            row = load_action(tx, claimed.action_id, claimed.revision)
+            if not settle.holds(row, claimed):
+                return "the claim holds the action no more"
+            if row.lease_until is None or self.journal.clock.now() >= row.lease_until:
+                return "the lease of the claim has lapsed"
+            return None
+
+        stopped = self.halted([claimed])
+        return stopped[0][1] if stopped else self.journal.look(look)
+
     def renew(self, claimed: Claim) -> bool:
         return self.journal.commit(partial(settle.renew, claim=claimed))
 
@@ -298,13 +472,17 @@ class Gatekeeper:
     def sweep(self) -> int:
         """Let passed deadlines and lapsed leases do what they do; returns how many did something."""
         total = 0
-        for step in (permits.lapse, ending.due, settle.lapse):
+        for step in (permits.lapse, deadlines.due, settle.lapse):
             while True:
                 done = self.journal.commit(partial(step, limit=SWEEP))
                 total += done
                 if done < SWEEP:
                     break
         return total
+
+
+def _kinds(inline: bool, dispatching: bool) -> Collection[ExecutorKind]:
+    return (*((ExecutorKind.CALLER,) if inline else ()), *(DISPATCHED if dispatching else ()))
 
 
 def _unwrap(proposed: Proposed) -> Proposed:

@@ -36,6 +36,7 @@ from interlock.gate.permit_rows import (
     refuse_outstanding,
 )
 from interlock.gate.records import ActionRow, load_action, save
+from interlock.gate.undoing import owns
 from interlock.identity import Caller, KeyKind
 from interlock.identity.keyring import check_live
 from interlock.journal import Tx
@@ -139,7 +140,7 @@ class Minting:
         return self._mint(tx, row, sealed, host)
 
     def _check_caller(self, tx: Tx, row: ActionRow) -> None:
-        if not self.caller.owns(row.agent, row.topic):
+        if not owns(tx, self.caller, row):
             try:
                 if self.caller.kind is not KeyKind.EXECUTOR or row.executor != ExecutorKind.PERMITTED.value:
                     raise Forbidden("Only the executor of an action, and its proposer, ask for its permit.")
@@ -224,6 +225,8 @@ def _check_offline(row: ActionRow, host: PermittedExecute) -> None:
     tier = row.decided.tier
     if tier not in OFFLINE_TIERS:
         raise OfflineRefused(f"Tier {tier or 4} is redeemed at the gate before it runs.")
+    if row.probe is not None:
+        raise OfflineRefused(f"What {row.id} rests on is read before it runs; its permit is redeemed first.")
     if not host.offline:
         raise OfflineRefused(
             f"The policy in force does not let {row.topic} run offline.",

@@ -9,8 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from interlock.gate.claim import Claim, Enforces, begin, check_constraints
+from interlock.gate.following import follow, probe
 from interlock.gate.package import Package, Sealed, deadlines, subject_of
+from interlock.gate.reading import probe_of
 from interlock.gate.records import ActionRow, ApprovalRow, add_action, add_approval
+from interlock.gate.undoing import bounded
 from interlock.journal import Tx
 from interlock.ledger import Kind
 from interlock.model.actions import ActionState
@@ -18,10 +21,13 @@ from interlock.model.binding import verdict_digest
 from interlock.model.canonical import Json
 from interlock.model.errors import InterlockError
 from interlock.model.ids import new_id
+from interlock.model.readings import Reading
 from interlock.model.verdicts import Decision, Verdict
 from interlock.policy import Policy
 
 ALLOWED_SEC = 3600
+UNREAD_US = 2_000_000
+"""When the sweep looks at a request whose segment should have read its probe by then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +47,10 @@ class Proposed:
     refusal: InterlockError | None = None
 
 
-def _stamped(row: ActionRow, now: int, payload: int) -> ActionRow:
+def _stamped(row: ActionRow, sealed: Sealed, now: int, payload: int) -> ActionRow:
     """The row with what only the transaction knows: its time, and the number of the sealed payload."""
     allowed = row.state == ActionState.ALLOWED.value
-    until = now + ALLOWED_SEC * 1_000_000 if allowed else None
+    until = bounded(sealed, now + ALLOWED_SEC * 1_000_000) if allowed else None
     return row._replace(proposed_at=now, changed_at=now, expires_at=until, payload=payload)
 
 
@@ -88,6 +94,7 @@ def new_row(
         holder=None,
         lease_until=None,
         claimed_at=None,
+        probe=probe_of(policy, binding.topic),
     )
 
 
@@ -123,14 +130,15 @@ def record(
     """
     if verdict.decision is not Decision.DENY:
         check_constraints(row, verdict, enforces)
-    row = _stamped(row, tx.now, tx.seal(sealed.content(), subject_of(sealed.binding)))
+    row = _stamped(row, sealed, tx.now, tx.seal(sealed.content(), subject_of(sealed.binding)))
     approval = None
     if verdict.held:
         was = None
         if before is not None:
             was = Sealed.read(tx.unseal(before.payload), before.action_hash).binding.args
         approval = request(tx, row, sealed, verdict, policy, before=was, supersedes=supersedes, editor=editor)
-    claims = holder is not None and row.state == ActionState.ALLOWED.value
+    # What has a probe is read before it is claimed, and nothing is read inside a transaction.
+    claims = holder is not None and row.state == ActionState.ALLOWED.value and row.probe is None
     tx.append(
         kind,
         action=row.id,
@@ -148,11 +156,28 @@ def record(
         request=request_name,
         supersedes=None if supersedes is None else supersedes.id,
         person=editor,
+        **_rollback(sealed),
+        **asks(row),
     )
     if claims and holder is not None:
         started, claim = begin(tx, row, sealed, verdict, holder=holder, approval=None)
         return Proposed(add_action(tx, started), created=True, claim=claim)
+    follow(tx, row)
     return Proposed(add_action(tx, row), created=True)
+
+
+def _rollback(sealed: Sealed) -> dict[str, Json]:
+    """What an entry says further about an action that takes another one back."""
+    found = sealed.takes_back
+    if found is None:
+        return {}
+    asked: dict[str, Json] = {} if found.asked_by is None else {"asked_by": found.asked_by}
+    return {"undoes": found.action, **asked}
+
+
+def asks(row: ActionRow) -> dict[str, Json]:
+    """What an entry says about the probe that has to be read before a revision runs."""
+    return {} if row.probe is None else {"probe": row.probe}
 
 
 def told(verdict: Verdict, sealed: Sealed, *, held_by_gate: bool = False) -> dict[str, Json]:
@@ -183,11 +208,20 @@ def request(
     before: Mapping[str, Json] | None = None,
     supersedes: ApprovalRow | None = None,
     editor: str | None = None,
+    again: Mapping[str, Json] | None = None,
+    reading: Reading | None = None,
+    earlier: Json = None,
 ) -> ApprovalRow:
-    """Open the approval request about a held revision."""
+    """Open the approval request about a held revision.
+
+    Args:
+        again: why it is decided again, and where it stood, if it was decided before.
+        reading: what was read of the world just now, and `earlier` what the request before showed. Without
+            one, what has a probe is read next.
+    """
     if verdict.lane is None:
         raise ValueError("a held verdict has a lane")
-    due, end = deadlines(verdict.lane, verdict.owner, tx.now)
+    due, end = (bounded(sealed, time) for time in deadlines(verdict.lane, verdict.owner, tx.now))
     package = Package.build(
         policy,
         sealed,
@@ -195,7 +229,11 @@ def request(
         verdict,
         expires_at=end,
         before=before,
+        again=again,
     )
+    if reading is not None:
+        package = package.with_reading(reading, earlier, sealed.nonce)
+    unread = row.probe is not None and reading is None
     approval = ApprovalRow(
         namespace=tx.namespace,
         id=new_id("apr"),
@@ -212,5 +250,9 @@ def request(
         editor=editor,
         supersedes=None if supersedes is None else supersedes.id,
         superseded_by=None,
+        reading=package.reading,
+        probe_at=tx.now + UNREAD_US if unread else None,
     )
+    if unread:
+        probe(tx, approval.id)
     return add_approval(tx, approval)

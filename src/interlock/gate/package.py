@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -19,8 +19,28 @@ from interlock.model.actions import Proposal, Signals
 from interlock.model.binding import Binding, review_hash
 from interlock.model.canonical import Json, canonical
 from interlock.model.errors import Tampered
-from interlock.model.verdicts import DEFAULT_OWNER, Lane, OnTimeout, Verdict
+from interlock.model.readings import Reading
+from interlock.model.verdicts import Lane, Verdict
 from interlock.policy import BASELINE, Policy, Question, commitment, document_of
+
+
+@dataclass(frozen=True, slots=True)
+class TakesBack:
+    """What an action is sealed with that takes another one back.
+
+    Attributes:
+        action, title: the action that is taken back.
+        asked_by: the person who asked; None where the agent itself did.
+        until: when it is too late, microseconds UTC; None where the catalogue names no time.
+    """
+
+    action: str
+    title: str
+    asked_by: str | None
+    until: int | None
+
+    def to_json(self) -> dict[str, Json]:
+        return {"action": self.action, "title": self.title, "asked_by": self.asked_by, "until": self.until}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +52,7 @@ class Sealed:
         tags: from the trusted registration of a topic outside the catalogue; None where nobody registered it.
         words: the agent's reasoning, alternatives and call id; shown, never trusted.
         stopped: id of the kill switch that covered it when it was proposed.
+        takes_back: set where it takes another action back.
     """
 
     binding: Binding
@@ -40,6 +61,7 @@ class Sealed:
     tags: tuple[str, ...] | None
     words: Mapping[str, Json]
     stopped: str | None = None
+    takes_back: TakesBack | None = None
 
     def content(self) -> bytes:
         """What is sealed."""
@@ -48,13 +70,20 @@ class Sealed:
             self.binding.canonical(),
             self.nonce.hex().encode(),
             _ordinary(self.tags)
-            if self.words == NO_WORDS and self.signals == BASELINE and self.stopped is None
+            if self.words == NO_WORDS
+            and self.signals == BASELINE
+            and self.stopped is None
+            and self.takes_back is None
             else canonical(self._rest()),
         )
 
     def _rest(self) -> dict[str, Json]:
         said: dict[str, Json] = {"signals": self.signals.to_json(), "tags": self.tags, "words": self.words}
-        return said if self.stopped is None else {**said, "stopped": self.stopped}
+        if self.stopped is not None:
+            said["stopped"] = self.stopped
+        if self.takes_back is not None:
+            said["takes_back"] = self.takes_back.to_json()
+        return said
 
     @classmethod
     def read(cls, content: bytes, action_hash: str) -> Sealed:
@@ -73,6 +102,7 @@ class Sealed:
             None if tags is None else tuple(tags),
             rest["words"],
             rest.get("stopped"),
+            TakesBack(**rest["takes_back"]) if "takes_back" in rest else None,
         )
         if sealed.binding.action_hash(sealed.nonce) != action_hash:
             raise Tampered("The sealed arguments of an action do not hash to what was recorded.")
@@ -125,6 +155,7 @@ class Package:
     Attributes:
         summary: the title.
         context: everything below it, as JSON values; all of it is under the review hash.
+        reading: mark of what was read of the world; None where nothing was.
     """
 
     action_hash: str
@@ -133,6 +164,7 @@ class Package:
     summary: str
     context: Mapping[str, Json]
     expires_at: int
+    reading: str | None = None
 
     @property
     def review_hash(self) -> str:
@@ -140,7 +172,7 @@ class Package:
             action_hash=self.action_hash,
             verdict=self.verdict,
             catalogue_entry=self.catalogue,
-            probe=None,
+            probe=self.reading,
             summary=self.summary,
             context=self.context,
             expires_at=self.expires_at,
@@ -160,8 +192,14 @@ class Package:
         *,
         expires_at: int,
         before: Mapping[str, Json] | None = None,
+        again: Mapping[str, Json] | None = None,
     ) -> Package:
-        """Render the package. `before` are the arguments of the revision that an edit replaced."""
+        """Render the package, unread.
+
+        Args:
+            before: the arguments of the revision that an edit replaced.
+            again: why it is decided again (`because`: policy, probe or world), and its state before (`was`).
+        """
         binding = sealed.binding
         entry = policy.entry(binding.topic)
         return cls(
@@ -185,9 +223,22 @@ class Package:
                 "session": binding.session,
                 "parent_action": binding.parent_action,
                 "words": sealed.words,
+                **({} if again is None else {"again": again}),
+                **({} if sealed.takes_back is None else {"takes_back": sealed.takes_back.to_json()}),
             },
             expires_at,
         )
+
+    def with_reading(self, reading: Reading, earlier: Json, nonce: bytes) -> Package:
+        """The package with what was read of the world, and what was shown of it before."""
+        told: dict[str, Json] = {"reading": reading.to_json(), "before": earlier}
+        return replace(self, context={**self.context, "probe": told}, reading=reading.mark(nonce))
+
+    @property
+    def read(self) -> Json:
+        """What was read of the world, as JSON values; None where nothing was."""
+        probe = self.context.get("probe")
+        return probe["reading"] if isinstance(probe, Mapping) else None
 
 
 def title(policy: Policy, topic: str, args: Mapping[str, Json]) -> str:
@@ -206,11 +257,9 @@ def _money(policy: Policy, binding: Binding) -> list[Json] | None:
 
 
 def deadlines(lane: Lane, owner: str, now: int) -> tuple[int, int]:
-    """When the deadline first does something, and when the request ends unanswered.
-
-    A lane that escalates gives the default owner one more window, unless that was the owner all along; then
-    the request expires.
-    """
-    first = now + lane.window_sec * 1_000_000
-    escalates = lane.on_timeout is OnTimeout.ESCALATE and owner != DEFAULT_OWNER
-    return first, first + lane.window_sec * 1_000_000 if escalates else first
+    """When the deadline first does something, and when, after everybody's turn, the request is over."""
+    turns = lane.turns(owner)
+    return (
+        now + turns[0].window_sec * 1_000_000,
+        now + sum(turn.window_sec for turn in turns) * 1_000_000,
+    )

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Protocol
 from sqlalchemy import bindparam, select, text
 
 from interlock.gate import settle, stops
+from interlock.gate.before import keep_before
 from interlock.gate.claim import (
     Claim,
     Enforces,
@@ -33,7 +34,6 @@ from interlock.gate.claim import (
     passed,
     start,
 )
-from interlock.gate.ending import skipping_tampered
 from interlock.gate.minting import Minted, Minting, check_host
 from interlock.gate.package import Sealed
 from interlock.gate.permit_rows import (
@@ -48,6 +48,7 @@ from interlock.gate.permit_rows import (
     outstanding,
     refuse_outstanding,
 )
+from interlock.gate.reading import check as check_reading
 from interlock.gate.records import (
     ActionRow,
     ApprovalRow,
@@ -56,6 +57,7 @@ from interlock.gate.records import (
     load_action,
     move,
     save,
+    skipping_tampered,
 )
 from interlock.identity import Caller
 from interlock.identity.keyring import check_live
@@ -65,6 +67,7 @@ from interlock.model.actions import ActionState, ExecutorKind
 from interlock.model.canonical import Json
 from interlock.model.errors import Expired, NotClaimable, NotFound, StaleClaim, Tampered
 from interlock.model.ids import iso
+from interlock.model.readings import Reading
 from interlock.model.text import visible
 from interlock.permit import Claims, PermitError, PermitKey, PublicKeys, jwks, mint, verify
 from interlock.policy import Policy
@@ -158,10 +161,13 @@ class Permits:
 
         Raises:
             KillSwitchOn, PermitInvalid, PermitLapsed, PermitRedeemed, PermitOutstanding, Forbidden,
-            OutOfScope, NotClaimable, InDoubt, Expired, Tampered, ClockJumped: nothing may run.
+            OutOfScope, NotClaimable, ProbeUnavailable, Drifted, InDoubt, Expired, Tampered, ClockJumped:
+            nothing may run.
         """
         claims = self._read(token, caller)
-        redeemed = self._gate.under_policy(lambda policy: Redeeming(claims, caller, policy))
+        redeemed = self._gate.after_reading(
+            lambda policy, reading: Redeeming(claims, caller, policy, reading)
+        )
         if not isinstance(redeemed, Redeemed):
             raise redeemed
         return redeemed
@@ -235,6 +241,7 @@ class Redeeming:
     claims: Claims
     caller: Caller
     policy: Policy
+    reading: Reading | None = None
 
     def __call__(self, tx: Tx) -> Redeemed | Expired:
         permit = _known(tx, self.claims, self.caller)
@@ -255,10 +262,13 @@ class Redeeming:
             return over
         sealed, approval = authorised(tx, row, _ENFORCES)
         check_host(self.policy, row, sealed)
+        read = check_reading(tx, row, sealed, approval, self.reading)
         started, claim = begin(
-            tx, row, sealed, row.decided, holder=permit.id, approval=approval, permit=permit.id
+            tx, row, sealed, row.decided, holder=permit.id, approval=approval, permit=permit.id, **read
         )
         save(tx, row, started)
+        if read and self.reading is not None:
+            keep_before(tx, started, sealed, self.reading)
         close_permit(tx, permit, "redeemed")
         return Redeemed(claim, started.lease_until or 0)
 

@@ -8,7 +8,8 @@
    as its predecessor. Whatever callers call a request is kept as a keyed hash.
 3. Whether a kill switch covers it is known inside the transaction only; then it is decided once more, with
    that among its inputs, and denied.
-4. An allowed action whose executor is the calling process may be claimed in the same transaction.
+4. An allowed action whose executor is the calling process may be claimed in the same transaction. One that
+   is dispatched and not claimed leaves a segment in it, which any serving process takes up.
 5. Observed signals are at their baseline: this version has nobody who observes. What an agent reports can
    only tighten, and the policy room sees to that.
 """
@@ -16,11 +17,12 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
 
 from sqlalchemy import bindparam, select, update
 
-from interlock.gate import stops
+from interlock.gate import checkpoints, stops
 from interlock.gate.active import require_snapshot
 from interlock.gate.claim import Enforces
 from interlock.gate.opening import Proposed, new_row, record, state_under
@@ -38,6 +40,7 @@ from interlock.model.actions import ExecutorKind, Proposal, Signals
 from interlock.model.binding import NONCE_BYTES, Binding
 from interlock.model.canonical import Json, canonical
 from interlock.model.errors import (
+    ClockJumped,
     IdempotencyConflict,
     InvalidInput,
     NotFound,
@@ -90,14 +93,21 @@ class Proposing:
     key: str
     holder: str | None
     enforces: Enforces
+    checkpoint: bytes | None = field(default=None, repr=False)
 
     def __call__(self, tx: Tx) -> Proposed:
         require_snapshot(tx, self.policy.snapshot)
         row = self.row
         tx.meet(subject_of(self.sealed.binding))
         check_live(tx, row.key_id)
-        if self.holder is not None:
-            tx.clock.check()
+        holder = self.holder
+        if holder is not None:
+            try:
+                tx.clock.check()
+            except ClockJumped:
+                if not ExecutorKind(row.executor).dispatched:
+                    raise
+                holder = None  # it waits, as what is approved meanwhile does
         if row.predecessor is not None:
             self._check_predecessor(tx, row.predecessor)
         switch = stops.covering(tx, row.agent, row.topic)
@@ -122,6 +132,8 @@ class Proposing:
             sealed = replace(sealed, stopped=switch.id)
             verdict = self.policy.decide(sealed.question)
             row = row._replace(state=state_under(verdict).value, verdict=verdict.canonical().decode())
+        if self.checkpoint is not None:
+            checkpoints.keep(tx, row.id, self.checkpoint, subject_of(sealed.binding))
         return record(
             tx,
             row,
@@ -129,7 +141,7 @@ class Proposing:
             verdict,
             self.policy,
             enforces=self.enforces,
-            holder=self.holder,
+            holder=holder,
             request_name=None
             if self.key == self.unnamed
             else tx.vault.mac("name", row.agent, self.key).hex(),
@@ -174,6 +186,7 @@ def prepare(
     registered: bool,
     enforces: Enforces,
     holder: str | None = None,
+    executes: Collection[ExecutorKind] = (),
     predecessor: str | None = None,
 ) -> Proposing:
     """Check a proposal and decide it under `policy`, without touching the database.
@@ -181,7 +194,8 @@ def prepare(
     Args:
         registered: trusted code in this process registered the topic (a guarded function); then the
             proposal's tags count and a topic outside the catalogue is known.
-        holder: the executor of this process, where an allowed action may be claimed at once.
+        holder, executes: this process and the kinds of executor it is: an allowed action of theirs is claimed
+            at once, unless its probe has to be read before.
 
     Raises:
         InvalidInput: (a subclass) for every value that is not acceptable.
@@ -242,7 +256,14 @@ def prepare(
     )
     key = _key(proposal, vault, row)
     return Proposing(
-        row, sealed, verdict, policy, key, holder if kind is ExecutorKind.CALLER else None, enforces
+        row,
+        sealed,
+        verdict,
+        policy,
+        key,
+        holder if kind in executes and (entry is None or entry.probe is None) else None,
+        enforces,
+        proposal.checkpoint,
     )
 
 
@@ -271,6 +292,7 @@ def _key(proposal: Proposal, vault: Vault, row: ActionRow) -> str:
 
 
 def _check_words(proposal: Proposal) -> None:
+    checkpoints.check_size(proposal.checkpoint)
     for name, value in (
         ("idempotency_key", proposal.idempotency_key),
         ("call_id", proposal.call_id),

@@ -5,11 +5,17 @@
    a row changed from outside raises `Tampered` and nothing runs. So does one that was left as it was when an
    epoch of the ledger was opened, which puts everything in doubt that may have run.
 3. `move` is the only way a state changes, and refuses what the state machine does not allow.
+4. One record that was changed or deleted from outside keeps no others waiting: whoever goes through many
+   passes it over (`skipping_tampered`), and it stays as it is, where no claim accepts it.
 """
 
 from __future__ import annotations
 
 import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from sqlalchemy import Table, bindparam, select, update
@@ -23,6 +29,13 @@ from interlock.model.errors import Conflict, NotFound, Tampered
 from interlock.model.text import visible
 from interlock.model.verdicts import Verdict
 
+UNANSWERED = "unanswered"
+"""The state of a request that nobody answered, and whose lane let the action run."""
+_log = logging.getLogger(__name__)
+
+_ACTION_FIRST, _APPROVAL_FIRST, _DECISION_FIRST = 24, 15, 10
+"""How many columns the tables had that homes were first made with."""
+
 UNSURE = (
     ActionState.HELD,
     ActionState.ALLOWED,
@@ -32,6 +45,24 @@ UNSURE = (
 )
 """The states that a new epoch of the ledger turns into `in_doubt`. The state machine of ordinary life knows
 only the step from executing."""
+
+
+def covered(columns: tuple[Any, ...], first: int) -> tuple[Any, ...]:
+    """What a row's mark covers: the columns of the first schema, and later ones up to the last with a value.
+
+    So a row that was written before a column was there keeps its mark. Emptying a column that had a value, or
+    filling one that had none, changes what is covered, and how much.
+    """
+    end = len(columns)
+    while end > first and columns[end - 1] is None:
+        end -= 1
+    return columns[:end]
+
+
+@lru_cache(maxsize=1024)
+def _decided(text: str) -> Verdict:
+    """Verdicts are immutable, and most actions of one rule have the same: a list reads each once."""
+    return Verdict.from_json(json.loads(text))
 
 
 class ActionRow(NamedTuple):
@@ -49,6 +80,9 @@ class ActionRow(NamedTuple):
             allowed or approved they name the permit that may run it offline, and until when.
         claimed_at: time of the first claim.
         output_hash: the commitment to the output (`kept.py`), as the ledger has it.
+        probe: digest of the probe that has to be read before it runs; None where there is none.
+        undoes: id of the action that this one takes back. undone_by: of the latest that takes, or was to
+            take, this one back.
     """
 
     namespace: str
@@ -76,6 +110,9 @@ class ActionRow(NamedTuple):
     lease_until: int | None
     claimed_at: int | None
     output_hash: str | None = None
+    probe: str | None = None
+    undoes: str | None = None
+    undone_by: str | None = None
     seal: bytes = b""
 
     @property
@@ -84,15 +121,18 @@ class ActionRow(NamedTuple):
 
     @property
     def decided(self) -> Verdict:
-        return Verdict.from_json(json.loads(self.verdict))
+        return _decided(self.verdict)
 
 
 class ApprovalRow(NamedTuple):
     """One approval request. `due_at` is the next moment the deadline does something, `expires_at` the last.
 
     Attributes:
+        owner: who is asked now. escalated: how many turns came before (`Lane.turns`).
         package: number of the sealed package that the reviewer is shown.
         editor: the person who requested this revision by editing, who may not approve it alone.
+        reading: mark of the reading that is shown; None where none was needed, or none was had yet.
+        probe_at: when the probe is to be read (again); None where it need not be.
     """
 
     namespace: str
@@ -110,14 +150,16 @@ class ApprovalRow(NamedTuple):
     editor: str | None
     supersedes: str | None
     superseded_by: str | None
+    reading: str | None = None
+    probe_at: int | None = None
     mac: bytes = b""
 
     def marked(self, tx: Tx) -> ApprovalRow:
-        return self._replace(mac=tx.vault.mac("approval", *self[:-1]))
+        return self._replace(mac=tx.vault.mac("approval", *covered(self[:-1], _APPROVAL_FIRST)))
 
     def check(self, tx: Tx) -> ApprovalRow:
         """Raises `Tampered` unless this home wrote the row."""
-        tx.vault.check(self.mac, "approval", *self[:-1])
+        tx.vault.check(self.mac, "approval", *covered(self[:-1], _APPROVAL_FIRST))
         return self
 
 
@@ -139,11 +181,11 @@ class DecisionRow(NamedTuple):
     mac: bytes = b""
 
     def marked(self, tx: Tx) -> DecisionRow:
-        return self._replace(mac=tx.vault.mac("decision", *self[:-1]))
+        return self._replace(mac=tx.vault.mac("decision", *covered(self[:-1], _DECISION_FIRST)))
 
     def check(self, tx: Tx) -> DecisionRow:
         """Raises `Tampered` unless this home wrote the decision."""
-        tx.vault.check(self.mac, "decision", *self[:-1])
+        tx.vault.check(self.mac, "decision", *covered(self[:-1], _DECISION_FIRST))
         return self
 
 
@@ -168,6 +210,8 @@ _CHANGING = (
     "lease_until",
     "claimed_at",
     "output_hash",
+    "probe",
+    "undone_by",
     "seal",
 )
 """The columns of an action that its life changes; the rest is fixed when it is proposed."""
@@ -221,15 +265,24 @@ _DECISIONS = Prepared(
 )
 
 
+@contextmanager
+def skipping_tampered(what: str) -> Iterator[None]:
+    """Log that `what` was changed or deleted from outside, and go on (rule 4)."""
+    try:
+        yield
+    except (Tampered, NotFound) as error:
+        _log.error("%s: %s", what, error)
+
+
 def sealed(tx: Tx, row: ActionRow) -> ActionRow:
     """The row with its seal, which covers every other column."""
     columns = row[:-1]
-    return ActionRow._make((*columns, tx.vault.mac("action", *columns)))
+    return ActionRow._make((*columns, tx.vault.mac("action", *covered(columns, _ACTION_FIRST))))
 
 
 def check_seal(tx: Tx, row: ActionRow) -> ActionRow:
     """The row. Raises `Tampered` where it was changed from outside."""
-    tx.vault.check(row.seal, "action", *row[:-1])
+    tx.vault.check(row.seal, "action", *covered(row[:-1], _ACTION_FIRST))
     return row
 
 
@@ -263,7 +316,16 @@ def load_action(tx: Tx, action_id: str, revision: int | None = None) -> ActionRo
 
 def save(tx: Tx, was: ActionRow, now: ActionRow) -> ActionRow:
     """Write a changed row over the one that was read (compare and set on state and epoch)."""
-    row = sealed(tx, now._replace(changed_at=tx.now))
+    return _put(tx, was, now._replace(changed_at=tx.now))
+
+
+def name_undo(tx: Tx, row: ActionRow, undo_id: str) -> ActionRow:
+    """Note on an action which one is to take it back. Nothing of its own changes, nor when it last did."""
+    return _put(tx, row, row._replace(undone_by=undo_id))
+
+
+def _put(tx: Tx, was: ActionRow, now: ActionRow) -> ActionRow:
+    row = sealed(tx, now)
     written = tx.write(
         _SAVE_ACTION,
         id_=was.id,
@@ -334,7 +396,7 @@ def save_approval(tx: Tx, row: ApprovalRow) -> ApprovalRow:
 def close_approval(tx: Tx, action: ActionRow, state: str) -> ApprovalRow | None:
     """End the open request about this revision, if there is one, in the same way as its action."""
     approval = approval_of(tx, action)
-    if approval is None or approval.state not in ("held", "approved"):
+    if approval is None or approval.state not in ("held", "approved", UNANSWERED):
         return None
     return save_approval(tx, approval._replace(state=state))
 

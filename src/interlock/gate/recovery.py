@@ -30,7 +30,6 @@ from dataclasses import dataclass
 from sqlalchemy import bindparam, delete, func, select, text, update
 
 from interlock.gate.active import MAX_REASON
-from interlock.gate.ending import skipping_tampered
 from interlock.gate.permit_rows import PermitRow, close_permit, load_permit
 from interlock.gate.records import (
     UNSURE,
@@ -40,6 +39,7 @@ from interlock.gate.records import (
     check_seal,
     close_approval,
     save,
+    skipping_tampered,
 )
 from interlock.identity import Caller, KeyKind, Role
 from interlock.identity.keyring import check_live

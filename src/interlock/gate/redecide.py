@@ -1,9 +1,12 @@
-"""Policy drift: a changed policy re-decides what is open, from recorded inputs.
+"""Drift: a changed policy, or a changed world, re-decides what is open, from recorded inputs.
 
 1. The same verdict, or a looser one, disturbs nothing: the action keeps its verdict and only notes which
    policy confirmed it. Re-deciding never releases a hold.
 2. A tighter verdict makes the action stale: what was decided about it is void, and it is denied or held anew,
    with a new request whose page says why. What an offline permit may run stays as it is until that ends.
+3. So does a policy that asks for a reading which nobody made: a probe, where there was another one or none.
+4. What is read just before a claim and is not what was shown makes the action stale as well; it is held anew,
+   and the request shows what was read then and what is read now. Nothing is denied or released by that alone.
 """
 
 from __future__ import annotations
@@ -11,16 +14,29 @@ from __future__ import annotations
 from sqlalchemy import bindparam, select, text
 
 from interlock.gate.active import require_snapshot
-from interlock.gate.opening import request, told
+from interlock.gate.claim import NeedsRedeciding, shown
+from interlock.gate.opening import asks, request, told
 from interlock.gate.package import Sealed
 from interlock.gate.permit_rows import outstanding
-from interlock.gate.records import ActionRow, approval_of, load_action, move, save, save_approval
+from interlock.gate.reading import probe_of
+from interlock.gate.records import (
+    UNANSWERED,
+    ActionRow,
+    ApprovalRow,
+    approval_of,
+    load_action,
+    move,
+    save,
+    save_approval,
+)
 from interlock.journal import Prepared, Tx
 from interlock.journal import tables as t
 from interlock.ledger import Kind
 from interlock.model.actions import ActionState
+from interlock.model.canonical import Json
+from interlock.model.readings import Reading
 from interlock.model.verdicts import Decision, Verdict
-from interlock.policy import Policy, held_as_stale
+from interlock.policy import Policy, held_as_drifted, held_as_stale
 
 _DRIFTED = Prepared(
     select(t.actions.c.id, t.actions.c.revision)
@@ -31,6 +47,11 @@ _DRIFTED = Prepared(
     )
     .limit(bindparam("limit_"))
 )
+
+
+def _read(approval: ApprovalRow, reading: Reading | None) -> dict[str, Json]:
+    """What an entry says about the reading that its request shows."""
+    return {} if reading is None else {"reading": approval.reading, "read_at": reading.read_at}
 
 
 def drifted(tx: Tx, snapshot: str, limit: int) -> list[str]:
@@ -49,6 +70,9 @@ def redecide(tx: Tx, action_id: str, policy: Policy) -> ActionRow:
     was = row.decided
     now = policy.decide(sealed.question)
     tighter = now.tighter_than(was)
+    asked = probe_of(policy, row.topic)
+    because = "policy" if tighter or asked in (None, row.probe) else "probe"
+    tighter = tighter or because == "probe"
     if tighter and outstanding(row) is not None:
         return row
     tx.append(
@@ -57,29 +81,87 @@ def redecide(tx: Tx, action_id: str, policy: Policy) -> ActionRow:
         revision=row.revision,
         was=row.state,
         **told(now, sealed),
+        **({"because": because} if because == "probe" else {}),
     )
     if not tighter:
         return save(tx, row, row._replace(snapshot=policy.snapshot))
-    return _void(tx, row, sealed, was, now, policy)
+    return _void(tx, row, sealed, now, held_as_stale(now, was), policy, because)
 
 
-def _void(tx: Tx, row: ActionRow, sealed: Sealed, was: Verdict, now: Verdict, policy: Policy) -> ActionRow:
+def drift(tx: Tx, action_id: str, policy: Policy, reading: Reading) -> ActionRow:
+    """Apply rule 4 to one action; a no-op where it reads as it was shown, or runs, or has ended.
+
+    Args:
+        reading: what was read just now, by the probe that was decided on.
+    """
+    require_snapshot(tx, policy.snapshot)
+    row = load_action(tx, action_id)
+    if row.status not in (ActionState.ALLOWED, ActionState.APPROVED) or outstanding(row) is not None:
+        return row
+    if row.snapshot != policy.snapshot:
+        raise NeedsRedeciding(row.id)
+    sealed = Sealed.read(tx.unseal(row.payload), row.action_hash)
+    mark, old = reading.mark(sealed.nonce), approval_of(tx, row)
+    if row.probe is None or mark is None:
+        return row
+    if not (reading.moved if old is None else mark != old.reading):
+        return row
+    now = policy.decide(sealed.question)
+    tx.append(
+        Kind.ACTION_STALE,
+        action=row.id,
+        revision=row.revision,
+        was=row.state,
+        **told(now, sealed),
+        because="world",
+        reading=mark,
+        read_at=reading.read_at,
+    )
+    verdict = held_as_drifted(now, row.decided)
+    return _void(tx, row, sealed, now, verdict, policy, "world", reading)
+
+
+def _void(
+    tx: Tx,
+    row: ActionRow,
+    sealed: Sealed,
+    now: Verdict,
+    verdict: Verdict,
+    policy: Policy,
+    because: str,
+    reading: Reading | None = None,
+) -> ActionRow:
+    """What was decided about it is void; `verdict` is what holds now, `now` the policy's own."""
     stale = move(tx, row, ActionState.STALE)
-    verdict = held_as_stale(now, was)
     decided = stale._replace(
         verdict=verdict.canonical().decode(),
         snapshot=policy.snapshot,
         catalogue=policy.entry_digest(row.topic),
+        probe=probe_of(policy, row.topic),
         expires_at=None,
     )
+    if decided.probe != row.probe:
+        reading = None  # another probe made it
     denied = verdict.decision is Decision.DENY
     state = ActionState.DENIED if denied else ActionState.HELD
     old = approval_of(tx, row)
     editor = None if old is None else old.editor
     new = None
     if not denied:
-        new = request(tx, decided, sealed, verdict, policy, supersedes=old, editor=editor)
-    if old is not None and old.state in ("held", "approved"):
+        earlier = None if old is None or old.reading is None else shown(tx, row, old).read
+        new = request(
+            tx,
+            decided,
+            sealed,
+            verdict,
+            policy,
+            supersedes=old,
+            editor=editor,
+            again={"because": because, "was": row.state},
+            reading=reading,
+            earlier=earlier,
+        )
+    if old is not None and old.state in ("held", "approved", UNANSWERED):
         save_approval(tx, old._replace(state="stale", superseded_by=None if new is None else new.id))
     tx.append(
         Kind.ACTION_REDECIDED,
@@ -90,5 +172,6 @@ def _void(tx: Tx, row: ActionRow, sealed: Sealed, was: Verdict, now: Verdict, po
         **told(verdict, sealed, held_by_gate=verdict is not now),
         approval=None if new is None else new.id,
         review_hash=None if new is None else new.review_hash,
+        **({} if new is None else {"expires_at": new.expires_at, **asks(decided), **_read(new, reading)}),
     )
     return save(tx, stale, decided._replace(state=state.value))

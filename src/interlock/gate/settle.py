@@ -5,7 +5,9 @@
 2. Only the holder of the current epoch settles. A late report, after the lease lapsed into `in_doubt`, still
    settles it, unless a person already has; a report that contradicts what is settled is recorded and refused.
 3. A person settles what is in doubt, as succeeded or failed, with a note.
-4. A lapsed lease becomes `in_doubt` unless the executor still answers a repeated key with its first answer.
+4. What takes another action back settles that one with it, as rolled back (`undoing.py`).
+5. A lapsed lease becomes `in_doubt` unless the executor still answers a repeated key with its first answer,
+   and the action was not claimed `MOST_CLAIMS` times already.
 """
 
 from __future__ import annotations
@@ -15,11 +17,11 @@ from dataclasses import dataclass
 from sqlalchemy import bindparam, or_, select, text
 
 from interlock.gate import stops
-from interlock.gate.claim import LEASE_US, SENDING_SEC, Claim
-from interlock.gate.ending import skipping_tampered
+from interlock.gate.claim import LEASE_US, MOST_CLAIMS, SENDING_SEC, Claim
 from interlock.gate.kept import keep, kept
 from interlock.gate.package import subject_of
-from interlock.gate.records import ActionRow, append_in_doubt, load_action, move, save
+from interlock.gate.records import ActionRow, append_in_doubt, load_action, move, save, skipping_tampered
+from interlock.gate.undoing import taken_back
 from interlock.identity import Caller, Role
 from interlock.identity.keyring import check_person
 from interlock.journal import Prepared, Tx
@@ -30,6 +32,8 @@ from interlock.model.canonical import Json, canonical
 from interlock.model.errors import Conflict, InterlockError, InvalidInput, StaleClaim
 from interlock.model.text import visible
 
+_SAID_BEFORE_ROLLBACK = (ActionState.ROLLED_BACK, ActionState.SUCCEEDED)
+"""What was taken back had succeeded: to report that once more contradicts nothing."""
 OUTCOMES = (ActionState.SUCCEEDED, ActionState.FAILED, ActionState.IN_DOUBT)
 
 _LAPSED = Prepared(
@@ -40,6 +44,7 @@ _LAPSED = Prepared(
         t.actions.c.lease_until <= bindparam("now_"),
         or_(
             t.actions.c.retention_sec.is_(None),
+            t.actions.c.epoch >= MOST_CLAIMS,
             t.actions.c.claimed_at + (t.actions.c.retention_sec - SENDING_SEC) * 1_000_000
             <= bindparam("now_"),
         ),
@@ -84,10 +89,15 @@ def renew(tx: Tx, claim: Claim) -> bool:
     row = load_action(tx, claim.action_id, claim.revision)
     if stops.covering(tx, row.agent, row.topic) is not None:
         return False
-    if row.status is not ActionState.EXECUTING or (row.holder, row.epoch) != (claim.holder, claim.epoch):
+    if not holds(row, claim):
         return False
     save(tx, row, row._replace(lease_until=tx.now + LEASE_US))
     return True
+
+
+def holds(row: ActionRow, claim: Claim) -> bool:
+    """Whether a claim still holds its action: nobody took it over, or said what became of it."""
+    return row.status is ActionState.EXECUTING and (row.holder, row.epoch) == (claim.holder, claim.epoch)
 
 
 def settle(tx: Tx, claim: Claim, report: Report) -> Settled:
@@ -114,7 +124,7 @@ def reported(tx: Tx, row: ActionRow, report: Report, about: str | None = None) -
     late = row.status is ActionState.IN_DOUBT and report.state is not ActionState.IN_DOUBT
     if late:
         return Settled(_write(tx, row, report, Kind.ACTION_LATE_REPORT, about))
-    if row.state == report.state.value:
+    if row.state == report.state.value or (row.status, report.state) == _SAID_BEFORE_ROLLBACK:
         return Settled(row)
     tx.append(
         Kind.ACTION_LATE_REPORT,
@@ -162,6 +172,7 @@ def _write(tx: Tx, row: ActionRow, report: Report, kind: Kind, about: str | None
         output=said.commitment,
         applied=True,
     )
+    taken_back(tx, settled)
     return settled
 
 
@@ -192,6 +203,7 @@ def reconcile(tx: Tx, action_id: str, caller: Caller, outcome: ActionState, note
         key=caller.key_id,
         note=said.commitment,
     )
+    taken_back(tx, settled)
     return settled
 
 

@@ -1,8 +1,9 @@
 """Stopping and rearming: who engages a kill switch, who lifts it, and what the ledger says about either.
 
-1. An operator or policy-admin engages one, or whoever has the home's files; a drill too. One person suffices,
-   a reason is needed, and it counts from its own transaction on: when `engage` has returned, no claim in its
-   scope succeeds, in any process. The entry names what was running then.
+1. An operator or policy-admin engages one, or whoever has the home's files; a drill too; or a lane whose
+   request nobody answered (`ending.py`), for its agent only. One person suffices, a reason is needed, and it
+   counts from its own transaction on: when `engage` has returned, no claim in its scope succeeds, in any
+   process. The entry names what was running then.
 2. The same scope once more is the same kill switch while that is on; only a drill does not count as one.
 3. Two different enrolled people with the role operator or policy-admin lift it. Under `people: solo` one
    does, while nobody else is enrolled; where nobody is enrolled, whoever has the home's files does. Both are
@@ -25,7 +26,8 @@ from sqlalchemy import bindparam, delete, select, text
 
 from interlock.gate import stops
 from interlock.gate.active import MAX_REASON, require_snapshot
-from interlock.gate.ending import skipping_tampered
+from interlock.gate.following import release
+from interlock.gate.records import skipping_tampered
 from interlock.gate.stops import Scope, Switch
 from interlock.identity import Caller, Role
 from interlock.identity.keyring import check_person
@@ -249,8 +251,13 @@ def engage(
     by: str,
     key: str | None = None,
     drill: bool = False,
+    approval: str | None = None,
 ) -> Engaged:
-    """Engage a kill switch inside a transaction, for a caller that was checked."""
+    """Engage a kill switch inside a transaction, for a caller that was checked.
+
+    Args:
+        approval: the request that nobody answered, where its lane engages it.
+    """
     for switch in stops.engaged(tx):
         if (switch.scope, switch.target, switch.drill) == (scope.value, target, 0) and not drill:
             return Engaged(switch, created=False, running=_running(tx, switch))
@@ -260,6 +267,8 @@ def engage(
     )
     running = _running(tx, switch)
     fields: dict[str, Json] = {"drill": True} if drill else {}
+    if approval is not None:
+        fields["approval"] = approval
     tx.append(
         Kind.KILL_ENGAGED,
         kill=switch.id,
@@ -290,6 +299,7 @@ def _running(tx: Tx, switch: Switch) -> tuple[str, ...]:
 
 def _end_drill(tx: Tx, on: Engaged, taken: int) -> Drill:
     lifted = stops.lift(tx, stops.load_switch(tx, on.switch.id))
+    release(tx, lifted.id)
     tx.append(Kind.KILL_DRILL, kill=lifted.id, by=lifted.by, stop_us=taken, running=len(on.running))
     return Drill(lifted, taken, on.running)
 
@@ -339,6 +349,7 @@ def _lifted(
     key: str | None,
 ) -> Rearming:
     lifted = stops.lift(tx, switch)
+    release(tx, lifted.id)
     tx.write(_DROP_VOTES, kill_=switch.id)
     tx.append(
         Kind.KILL_REARMED,

@@ -17,8 +17,8 @@ from sqlalchemy import bindparam, func, or_, select
 
 from interlock.gate import settle, stops
 from interlock.gate.claim import shown
+from interlock.gate.deadlines import coming, timed
 from interlock.gate.decide import check_duties
-from interlock.gate.ending import timed
 from interlock.gate.kept import kept
 from interlock.gate.package import Package, Sealed
 from interlock.gate.records import (
@@ -30,6 +30,7 @@ from interlock.gate.records import (
     load_action,
     load_approval,
 )
+from interlock.gate.undoing import owns, rollback_shown
 from interlock.gate.wording import (
     ERASED,
     View,
@@ -45,6 +46,7 @@ from interlock.gate.wording import (
     then,
     words,
 )
+from interlock.gate.world import again, why_not_approve, world
 from interlock.identity import Caller, KeyKind, Person, Role
 from interlock.identity.people import alone, people
 from interlock.journal import Journal, Prepared, Tx
@@ -55,6 +57,7 @@ from interlock.model.canonical import Json
 from interlock.model.errors import Erased, InvalidInput, NotFound, SeparationOfDuties, Tampered
 from interlock.model.ids import iso
 from interlock.model.text import visible
+from interlock.model.verdicts import OnTimeout
 from interlock.policy import Policy
 
 _POSITION = re.compile(r"[0-9]{1,18}", re.ASCII)
@@ -136,7 +139,7 @@ class Views:
 
         def look(tx: Tx) -> View:
             row = load_action(tx, action_id)
-            if caller.kind is not KeyKind.PERSON and not caller.owns(row.agent, row.topic):
+            if caller.kind is not KeyKind.PERSON and not owns(tx, caller, row):
                 raise NotFound(f"There is no action {visible(action_id, 64)}.")
             return self._action(tx, row)
 
@@ -172,6 +175,8 @@ class Views:
                 "requested_at": iso(approval.requested_at),
                 "due_at": iso(approval.expires_at),
                 "escalates_at": None,
+                "escalates_to": [],
+                "on_timeout": "deny",
                 "then": "stays refused",
                 "frozen": None,
                 "money": None,
@@ -232,6 +237,8 @@ class Views:
             "changed_at": iso(row.changed_at),
             "expires_at": None if row.expires_at is None else iso(row.expires_at),
             "predecessor": row.predecessor,
+            "undoes": row.undoes,
+            "rollback": rollback_shown(tx, row),
             "approval": None,
             "outcome": None,
             "result": None,
@@ -244,7 +251,7 @@ class Views:
                 "review_hash": approval.review_hash,
                 "owner": approval.owner,
                 "due_at": iso(approval.expires_at),
-                "then": then(approval),
+                "then": then(approval, _end(row), coming(row, approval)),
                 "url": self._link(approval.id),
                 "frozen": _frozen(tx, approval, row),
             }
@@ -254,7 +261,7 @@ class Views:
         found = _output(tx, row)
         if found is not None:
             view["outcome"] = {"state": row.state, "at": iso(row.changed_at), "note": found[0]}
-            if row.status is ActionState.SUCCEEDED:
+            if row.status in (ActionState.SUCCEEDED, ActionState.ROLLED_BACK):
                 view["result"] = found[1]
         view["user_message"] = message(view, self._home)
         return view
@@ -331,6 +338,9 @@ class Views:
                     for name in ("session", "principal", "parent_action", "agent")
                 },
                 "can": self._can(tx, approval, row, caller, context, policy, solo=solo),
+                "takes_back": _takes_back(context, names),
+                "again": again(context),
+                "world": world(row, context),
                 "superseded_by": approval.superseded_by,
                 "supersedes": approval.supersedes,
                 "edited_by": None if approval.editor is None else editor.name if editor else approval.editor,
@@ -356,9 +366,9 @@ class Views:
         row = load_action(tx, approval.action_id, approval.revision)
         package, _ = _shown(tx, row, approval)
         verdict, context = row.decided, package.context
-        answer = _answer(tx, approval)
+        answer = None if approval.state == "held" else _answer(tx, approval)
         money = listing(context["money"])
-        approval = timed(tx, approval, row)
+        approval, following = timed(tx, approval, row), coming(row, approval)
         return {
             "id": approval.id,
             "state": approval.state,
@@ -372,8 +382,10 @@ class Views:
             "owner": approval.owner,
             "requested_at": iso(approval.requested_at),
             "due_at": iso(approval.expires_at),
-            "escalates_at": iso(approval.due_at) if approval.due_at < approval.expires_at else None,
-            "then": then(approval),
+            "escalates_at": iso(approval.due_at) if following else None,
+            "escalates_to": list(following),
+            "on_timeout": _end(row).value,
+            "then": then(approval, _end(row), following),
             "frozen": _frozen(tx, approval, row),
             "money": {"amount": money[0], "currency": money[1]} if money else None,
             "rows": role_value(context, "rows"),
@@ -418,9 +430,25 @@ class Views:
                 check_duties(
                     tx, policy, approval, row, context["principal"], mapping(context["args"]), caller.person
                 )
-            except SeparationOfDuties as error:
+            except (SeparationOfDuties, Erased) as error:
                 why_not = error.detail
-        return {"approve": why_not is None, "reject": True, "edit": True, "why_not": why_not}
+        why_not = why_not or why_not_approve(row, approval, context)
+        edit = row.undoes is None
+        return {"approve": why_not is None, "reject": True, "edit": edit, "why_not": why_not}
+
+
+def _takes_back(context: Mapping[str, Json], names: Mapping[str, Person]) -> View | None:
+    """What a rollback takes back, who asked for it, and until when that is possible."""
+    found = mapping(context.get("takes_back"))
+    if not found:
+        return None
+    person, until = found["asked_by"], found["until"]
+    return {
+        "action": found["action"],
+        "title": found["title"],
+        "asked_by": names[person].name if isinstance(person, str) and person in names else person,
+        "until": iso(until) if isinstance(until, int) else None,
+    }
 
 
 def _binding(tx: Tx, row: ActionRow) -> Binding | None:
@@ -429,6 +457,12 @@ def _binding(tx: Tx, row: ActionRow) -> Binding | None:
         return Sealed.read(tx.unseal(row.payload), row.action_hash).binding
     except Erased:
         return None
+
+
+def _end(row: ActionRow) -> OnTimeout:
+    """What silence does to a request about it."""
+    lane = row.decided.lane
+    return OnTimeout.DENY if lane is None else lane.on_timeout
 
 
 def _frozen(tx: Tx, approval: ApprovalRow, row: ActionRow) -> View | None:

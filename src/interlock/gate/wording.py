@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from interlock.gate.decide import difference
@@ -18,7 +18,7 @@ from interlock.model.canonical import Json
 from interlock.model.errors import InterlockError
 from interlock.model.ids import minute
 from interlock.model.text import lookalikes, visible
-from interlock.model.verdicts import DEFAULT_OWNER, Constraints
+from interlock.model.verdicts import Constraints, OnTimeout
 
 View = dict[str, Any]
 ERASED = "Erased"
@@ -69,6 +69,8 @@ def message(view: View, home: str | None) -> str:
             return f"Failed without effect: “{title}”. {note}".strip()
         case ActionState.SUCCEEDED:
             return f"Done: “{title}”."
+        case ActionState.ROLLED_BACK:
+            return f"Rolled back: “{title}” ran, and {view['rollback']['id']} took it back."
         case ActionState.EXECUTING:
             return f"Running: “{title}”."
         case ActionState.SUPERSEDED:
@@ -121,11 +123,16 @@ def constraint_words(constraints: Constraints) -> list[str]:
     return words
 
 
-def then(approval: ApprovalRow) -> str:
-    """What the deadline does, as the end of a sentence."""
-    if approval.due_at < approval.expires_at:
-        return f"expires, not run; from {minute(approval.due_at)} {DEFAULT_OWNER} are asked"
-    return "expires, not run"
+def then(approval: ApprovalRow, end: OnTimeout, coming: Sequence[str]) -> str:
+    """What the deadline does, as the end of a sentence; `coming`: who is asked before that, in order."""
+    ends = _ENDS.get(end, "expires, not run")
+    return f"{ends}; from {minute(approval.due_at)} {coming[0]} are asked" if coming else ends
+
+
+_ENDS = {
+    OnTimeout.KILL_SWITCH: "expires, not run, and its agent is stopped",
+    OnTimeout.ALLOW: "runs, unanswered",
+}
 
 
 def changes(context: Mapping[str, Json]) -> list[View]:

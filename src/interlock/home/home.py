@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from interlock.dispatch import CALLER_ENFORCES, ENFORCES, Connectors, Credentials
+from interlock.dispatch import CALLER_ENFORCES, ENFORCES, Connectors, Credentials, Prober
 from interlock.dispatch.lease import Leases
 from interlock.gate import PERMITTED_ENFORCES, Eraser, Gatekeeper, KillSwitches, Permits, Views
+from interlock.gate.telling import Telling
 from interlock.home.connections import Connections
 from interlock.home.database import open_database
 from interlock.home.erased import ErasedKeys
@@ -22,6 +23,7 @@ from interlock.home.ledger_time import ahead
 from interlock.home.permit_keys import PermitKeyFiles
 from interlock.home.publisher import Publisher
 from interlock.home.recovery import Recovery
+from interlock.home.webhooks import WebhookFiles
 from interlock.home.witnesses import Witnesses
 from interlock.home.wrapping import subjects
 from interlock.identity import Keyring, Roster
@@ -46,6 +48,8 @@ class Home:
     def __init__(self, path: Path, keystore: Keystore, journal: Journal) -> None:
         self.path = path
         self.journal = journal
+        self.connections = Connections(path)
+        self.prober = Prober(self.connectors(), lambda: journal.clock.now())
         self.gate = Gatekeeper(
             journal,
             holder=f"{socket.gethostname()}:{os.getpid()}:{new_id('prc')[4:16]}",
@@ -54,6 +58,7 @@ class Home:
                 ExecutorKind.CALLER: CALLER_ENFORCES,
                 ExecutorKind.PERMITTED: PERMITTED_ENFORCES,
             },
+            reads=self.prober.read_here,
         )
         self.views = Views(journal, self.gate.title, console=self.server_url(), home=str(path))
         self.keyring = Keyring(journal)
@@ -62,7 +67,8 @@ class Home:
         self.permits = Permits(self.gate, self.permit_keys, keystore.origin)
         self.kill_switches = KillSwitches(self.gate)
         self.leases = Leases(self.gate)
-        self.connections = Connections(path)
+        self.webhooks = WebhookFiles(path)
+        journal.appended.append(Telling(self.webhooks.all))
         erased = ErasedKeys(path / "ledger" / "erased")
         self.eraser = Eraser(journal, erased.add, erased.all)
         self.publisher = Publisher(journal, keystore, path / "ledger")

@@ -155,7 +155,8 @@ class Publisher:
 
     def check(self) -> None:
         """Raises `RecoveryRequired` where the database is shorter than it once was."""
-        size, noted = self._journal.head()[0], self._rounds.mark.read()
+        noted = self._rounds.mark.read()  # first: other processes commit, and note it, all the time
+        size = self._journal.head()[0]
         if size < noted and self._rounds.lease.look(self.chain.current.epoch).opened is None:
             raise RecoveryRequired(f"The database ends at entry {size}; it once had {noted}.", fix=ADVICE)
 

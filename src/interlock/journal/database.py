@@ -11,12 +11,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol
 
 from sqlalchemy import Connection, Dialect, Engine, Table
 
 from interlock.journal.clock import Clock
+from interlock.journal.hearing import Hearing
 from interlock.journal.prepared import Row
 from interlock.model.errors import HomeUnusable
 
@@ -57,6 +59,7 @@ class Database(Protocol):
 
     Attributes:
         name: for messages.
+        url: of a server, with the secrets it carries: for connecting, never for messages. None for a file.
         dialect: what statements are compiled for, with positional parameters.
         clock: the clock that counts where nobody hands another in.
         errors: what the driver raises.
@@ -66,6 +69,7 @@ class Database(Protocol):
     """
 
     name: str
+    url: str | None
     dialect: Dialect
     errors: tuple[type[Exception], ...]
     away: tuple[type[Exception], ...]
@@ -143,6 +147,13 @@ class Database(Protocol):
 
     def holds(self, content: bytes) -> bool:
         """Whether the database's files hold these bytes, or cannot be looked through."""
+        ...
+
+    def listen(self, namespace: str, heard: Callable[[], None]) -> Hearing | None:
+        """Call `heard()`, from a thread, when another process has committed news; it must be quick.
+
+        None where nobody tells: then whoever wants to know looks from time to time.
+        """
         ...
 
     def close(self) -> None: ...

@@ -23,7 +23,7 @@ import asyncio
 import json
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,13 +39,14 @@ from interlock.journal.database import ConnectionLost, Database, Head, OutcomeUn
 from interlock.journal.dismissals import last_dismissed
 from interlock.journal.epochs import FIRST, newest_since
 from interlock.journal.halt import Halt, read_frontier
+from interlock.journal.hearing import Hearing
 from interlock.journal.prepared import Prepared, Row
 from interlock.journal.subjects import KeyNeeded, Subjects
 from interlock.journal.tables import SPAN
 from interlock.journal.tx import Tx
 from interlock.journal.vault import Vault
 from interlock.journal.waiting import Lead, Transition, Waiting, sleeping_place
-from interlock.ledger import Frontier, leaf_hash
+from interlock.ledger import Frontier, Kind, leaf_hash
 from interlock.model.errors import (
     ClockJumped,
     Conflict,
@@ -136,6 +137,9 @@ class Journal:
         self._closed = False
         self._halt = Halt(database, namespace, self._reading)
         self._listeners: list[Callable[[int], None]] = []
+        self.appended: list[Callable[[Tx, int, Kind, Mapping[str, Any]], None]] = []
+        """Called with each entry that this process appends, inside its transaction: what follows from an
+        entry is written with it. One that raises fails the transaction."""
         self.verified: dict[str, Row] = {}
         """Trusted rows whose MAC this process has checked, by kind: the same bytes are not checked again."""
         self._errors: tuple[type[Exception], ...] = (*database.errors, SQLAlchemyError)
@@ -241,6 +245,11 @@ class Journal:
         quick.
         """
         self._listeners.append(listener)
+
+    def listen(self, heard: Callable[[], None]) -> Hearing | None:
+        """Call `heard()`, from a thread, when another process has committed in this namespace; None where the
+        database does not tell. Whoever listens closes it before the journal."""
+        return self.database.listen(self.namespace, heard)
 
     # --- recovery ----------------------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ Source: PostgreSQL documentation, "Explicit Locking", "Transaction ID and Snapsh
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
@@ -34,6 +34,7 @@ from sqlalchemy.pool import NullPool
 
 from interlock.journal.clock import DatabaseClock
 from interlock.journal.database import ConnectionLost, Head, OutcomeUnknown
+from interlock.journal.hearing import Hearing, Listening
 from interlock.journal.prepared import Row
 from interlock.model.errors import HomeUnusable, InvalidInput
 
@@ -101,6 +102,7 @@ class PostgresDatabase:
 
     def __init__(self, url: str) -> None:
         self._info = _parsed(url)
+        self.url: str | None = url
         self.name = described(url)
         self.clock = DatabaseClock()
         self.reader = create_engine(
@@ -352,6 +354,17 @@ class PostgresDatabase:
 
     def holds(self, content: bytes) -> bool:  # noqa: ARG002 (the server's files are not ours to read)
         return True
+
+    def listen(self, namespace: str, heard: Callable[[], None]) -> Hearing | None:
+        return Listening(self._hearing, self._writing_process, namespace, heard)
+
+    def _hearing(self) -> psycopg.Connection[Row]:
+        info = {**_DEFAULTS, "application_name": "interlock-hearing", **self._info}
+        return psycopg.connect(**info, autocommit=True)
+
+    def _writing_process(self) -> int:
+        writer = self._writer
+        return 0 if writer is None or writer.closed else writer.info.backend_pid
 
     def close(self) -> None:
         self._drop()

@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from sqlalchemy import Connection, Dialect, Table, bindparam, create_engine, del
 from interlock.journal import beside, tables
 from interlock.journal.clock import Clock, SystemClock
 from interlock.journal.database import Head
+from interlock.journal.hearing import Hearing
 from interlock.journal.prepared import Prepared, Row
 from interlock.journal.turnstile import Turnstile
 
@@ -36,6 +37,8 @@ _HEAD = Prepared(
 )
 
 
+READERS = 15
+"""Connections that are kept for looking; opening one costs more than most looks."""
 PURGE_SEC = 5.0
 """How long a purge waits for whoever still reads an old state."""
 
@@ -46,13 +49,17 @@ class SqliteDatabase:
     errors: tuple[type[Exception], ...] = (sqlite3.Error,)
     away: tuple[type[Exception], ...] = ()
     searchable = True
+    url: str | None = None
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self.name = str(path)
         self.clock: Clock = SystemClock()
         self.reader = create_engine(
-            f"sqlite:///{path}", connect_args={"check_same_thread": False, "timeout": 30}
+            f"sqlite:///{path}",
+            connect_args={"check_same_thread": False, "timeout": 30},
+            pool_size=READERS,
+            max_overflow=0,
         )
         event.listen(self.reader, "connect", _configure)
         event.listen(self.reader, "begin", _begin_read)
@@ -159,6 +166,9 @@ class SqliteDatabase:
     def holds(self, content: bytes) -> bool:
         wal = self._path.with_name(f"{self._path.name}-wal")
         return beside.contains(self._path, content) or beside.log_contains(wal, content)
+
+    def listen(self, namespace: str, heard: Callable[[], None]) -> Hearing | None:  # noqa: ARG002
+        return None  # a file tells nobody that it was written
 
     def close(self) -> None:
         if self._writer is not None:

@@ -23,6 +23,7 @@ WAITING = "state IN ('held','allowed','approved')"
 READY = "state IN ('allowed','approved')"
 EXECUTING = "state = 'executing'"
 OPEN = "state = 'open'"
+TO_PROBE = "state = 'held' AND probe_at IS NOT NULL"
 
 
 def _text(name: str, *, null: bool = False, key: bool = False) -> Column[str]:
@@ -248,6 +249,9 @@ actions = _heap(
     _time("lease_until", null=True),
     _time("claimed_at", null=True),
     _text("output_hash", null=True),
+    _text("probe", null=True),
+    _text("undoes", null=True),
+    _text("undone_by", null=True),
     _bytes("seal"),
     Index(
         "actions_ready",
@@ -281,9 +285,18 @@ approvals = _heap(
     _text("editor", null=True),
     _text("supersedes", null=True),
     _text("superseded_by", null=True),
+    _text("reading", null=True),
+    _time("probe_at", null=True),
     _bytes("mac"),
     Index("approvals_of_action", "namespace", "action_id", "revision"),
     Index("approvals_by_state", "namespace", "state", "due_at"),
+    Index(
+        "approvals_to_probe",
+        "namespace",
+        "probe_at",
+        sqlite_where=text(TO_PROBE),
+        postgresql_where=text(TO_PROBE),
+    ),
 )
 
 decisions = _heap(
@@ -301,6 +314,27 @@ decisions = _heap(
     _bytes("mac"),
     Index("decisions_of_approval", "namespace", "approval_id"),
 )
+
+before_states = _heap(
+    "before_states",
+    _text("action_id", key=True),
+    _number("revision", key=True),
+    _number("payload"),
+    _text("reading"),
+    _bytes("mac"),
+)
+"""What the probe of an action read for its first claim: the number of the sealed values, and their mark,
+which the entry of the claim carries."""
+
+checkpoints = _heap(
+    "checkpoints",
+    _text("action_id", key=True),
+    _number("payload"),
+    _text("hash"),
+    _bytes("mac"),
+)
+"""What an agent needs to go on after a decision: the number of the sealed bytes that came with a proposal,
+and the commitment to them."""
 
 idempotency = _table(
     "idempotency",
@@ -362,6 +396,35 @@ segments = _table(
 )
 """The outbox: work that was committed, and that no engine has taken over yet. `ids` is JSON, of ids only; an
 id begins with the time, so that rows are appended."""
+
+undelivered = _table(
+    "undelivered",
+    _text("id", key=True),
+    _text("webhook"),
+    _text("ids"),
+    _text("reason"),
+    _time("failed_at"),
+)
+"""Webhooks that were given up: the segment's id and ids, and a clause about why. Kept until somebody has them
+sent again, or lets them go."""
+
+followed = _table(
+    "followed",
+    _text("agent", key=True),
+    _number("position"),
+    _text("holder"),
+    _time("until"),
+)
+"""How far workers have told an agent's code what became of its actions: the next ledger index, and which
+process tells now, until when."""
+
+redelivered = _table(
+    "redelivered",
+    _text("key", key=True),
+    _number("times"),
+    _time("at"),
+)
+"""How often a segment was taken over from a process that had died, by the key of its delivery."""
 
 executors = _table(
     "executors",

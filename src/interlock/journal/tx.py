@@ -141,7 +141,10 @@ class Tx:
         """Append a ledger entry; returns its index."""
         self._writing()
         self.bodies.append(entry(kind, at=self.now, namespace=self.namespace, **fields))
-        return self._first + len(self.bodies) - 1
+        number = self._first + len(self.bodies) - 1
+        for listener in self._journal.appended:
+            listener(self, number, kind, fields)
+        return number
 
     def entry(self, index: int) -> bytes | None:
         """The ledger's entry of that number, those of this transaction included; None where there is none."""

@@ -89,6 +89,7 @@ _TIME = _whole("time", 0, "microseconds since 1970, UTC")
 _COUNT = _whole("count", 0, "how many, from 0")
 _REVISION = _whole("revision", 1, "the number of a revision, from 1")
 _EPOCH = _whole("epoch", 1, "the number of a claim or of a ledger's epoch, from 1")
+_TURN = _whole("turn", 1, "the number of an owner's turn to answer, from 1 for the second owner")
 _TIER = _whole("tier", 1, "a risk tier, 1 to 4", 4)
 _DECISION = _one_of("decision", "allow", "allow_with_constraints", "require_approval", "deny")
 _ANSWER = _one_of("answer", "approve", "reject", "edit")
@@ -106,7 +107,9 @@ _ENDED = _one_of(
     "expired",
     "withdrawn",
     "revoked",
+    "rolled_back",
 )
+_SILENCE = _one_of("silence", "escalate", "deny", "kill_switch", "allow")
 _SCOPE = _one_of("scope", "all", "agent", "topic")
 _KEY_KIND = _one_of("key-kind", "agent", "adapter", "executor", "person")
 _ROLES = Form(
@@ -172,6 +175,7 @@ _PROPOSED = {
     "agent": _NAME,
     "executor": _NAME,
 }
+_READ = {"reading": _HASH, "read_at": _TIME}
 _HELD = {"approval": _APPROVAL, "review_hash": _HASH}
 _PERHAPS_PROPOSED = {
     **_PERHAPS_VERDICT,
@@ -181,6 +185,9 @@ _PERHAPS_PROPOSED = {
     "predecessor": _ACTION,
     "request": _HASH,
     "step_up": _TRUE,
+    "probe": _HASH,
+    "undoes": _ACTION,
+    "asked_by": _PERSON,
 }
 
 FIELDS: Mapping[Kind, Mapping[str, Field]] = MappingProxyType(
@@ -189,12 +196,25 @@ FIELDS: Mapping[Kind, Mapping[str, Field]] = MappingProxyType(
         Kind.ACTION_PROPOSED: _kind(_PERHAPS_PROPOSED, **_PROPOSED),
         Kind.ACTION_EDITED: _kind(_PERHAPS_PROPOSED, **_PROPOSED, supersedes=_APPROVAL, person=_PERSON),
         Kind.ACTION_REDECIDED: _kind(
-            {**_PERHAPS_VERDICT, **_HELD, "action_hash": _HASH, "step_up": _TRUE},
+            {
+                **_PERHAPS_VERDICT,
+                **_HELD,
+                **_READ,
+                "action_hash": _HASH,
+                "step_up": _TRUE,
+                "expires_at": _TIME,
+                "probe": _HASH,
+            },
             **_REVISED,
             **_VERDICT,
             was=_STATE,
         ),
-        Kind.ACTION_STALE: _kind(_PERHAPS_VERDICT, **_REVISED, **_VERDICT, was=_STATE),
+        Kind.ACTION_STALE: _kind(
+            {**_PERHAPS_VERDICT, "because": _one_of("because", "probe", "world"), **_READ},
+            **_REVISED,
+            **_VERDICT,
+            was=_STATE,
+        ),
         Kind.APPROVAL_DECIDED: _kind(
             {
                 "key": _KEY,
@@ -211,9 +231,25 @@ FIELDS: Mapping[Kind, Mapping[str, Field]] = MappingProxyType(
             person=_PERSON,
             solo=_TRUTH,
         ),
-        Kind.APPROVAL_ESCALATED: _kind(**_REVISED, approval=_APPROVAL, owner=_NAME),
+        Kind.APPROVAL_ESCALATED: _kind(
+            {"turn": _TURN, "until": _TIME, "passed_over": _NAMES},
+            **_REVISED,
+            approval=_APPROVAL,
+            owner=_NAME,
+        ),
+        Kind.APPROVAL_UNANSWERED: _kind(
+            **_REVISED, approval=_APPROVAL, action_hash=_HASH, review_hash=_HASH, expires_at=_TIME
+        ),
+        Kind.APPROVAL_PROBED: _kind(
+            {"reading": _HASH},
+            **_REVISED,
+            **_HELD,
+            action_hash=_HASH,
+            probe=_HASH,
+            read_at=_TIME,
+        ),
         Kind.ACTION_CLAIMED: _kind(
-            {**_HELD, "permit": _PERMIT, "assumed": _TRUE},
+            {**_HELD, **_READ, "permit": _PERMIT, "assumed": _TRUE},
             **_RAN,
             holder=_NAME,
             action_hash=_HASH,
@@ -236,7 +272,10 @@ FIELDS: Mapping[Kind, Mapping[str, Field]] = MappingProxyType(
             outcome=_one_of("reported", "succeeded", "failed", "in_doubt"),
             applied=_TRUTH,
         ),
-        Kind.ACTION_EXPIRED: _kind({"approval": _APPROVAL}, **_REVISED, was=_STATE),
+        Kind.ACTION_ROLLED_BACK: _kind(**_REVISED, rollback=_ACTION),
+        Kind.ACTION_EXPIRED: _kind(
+            {"approval": _APPROVAL, "on_timeout": _SILENCE, "kill": _KILL}, **_REVISED, was=_STATE
+        ),
         Kind.ACTION_WITHDRAWN: _kind({"key": _KEY}, **_REVISED, was=_STATE, agent=_NAME),
         Kind.ACTION_REVOKED: _kind({"key": _KEY}, **_REVISED, was=_STATE, person=_PERSON),
         Kind.CONSTRAINT_BREACHED: _kind(**_RAN, constraint=_NAME),
@@ -263,7 +302,7 @@ FIELDS: Mapping[Kind, Mapping[str, Field]] = MappingProxyType(
             kid=_BYTES,
         ),
         Kind.KILL_ENGAGED: _kind(
-            {"target": _NAME, "key": _KEY, "drill": _TRUE},
+            {"target": _NAME, "key": _KEY, "drill": _TRUE, "approval": _APPROVAL},
             kill=_KILL,
             scope=_SCOPE,
             reason=_LINE,

@@ -32,6 +32,7 @@ class ActionState(StrEnum):
     WITHDRAWN = "withdrawn"
     REVOKED = "revoked"
     STALE = "stale"
+    ROLLED_BACK = "rolled_back"
 
     @property
     def successors(self) -> frozenset[ActionState]:
@@ -39,20 +40,33 @@ class ActionState(StrEnum):
 
     @property
     def open(self) -> bool:
-        """Whether something can still happen; a retry without a key or call id attaches to these only."""
-        return bool(self.successors)
+        """Whether it has not ended; a retry without a key or call id attaches to these only.
+
+        What succeeded has ended: that another action may take it back leaves nothing of it to wait for.
+        """
+        return bool(self.successors) and self is not ActionState.SUCCEEDED
 
 
 _S = ActionState
 _NEXT: dict[ActionState, frozenset[ActionState]] = {
     _S.ALLOWED: frozenset({_S.EXECUTING, _S.EXPIRED, _S.WITHDRAWN, _S.REVOKED, _S.STALE}),
     _S.HELD: frozenset(
-        {_S.APPROVED, _S.REJECTED, _S.SUPERSEDED, _S.EXPIRED, _S.WITHDRAWN, _S.REVOKED, _S.STALE}
+        {
+            _S.APPROVED,
+            _S.ALLOWED,  # by silence, where a lane of tier 1 or 2 says so
+            _S.REJECTED,
+            _S.SUPERSEDED,
+            _S.EXPIRED,
+            _S.WITHDRAWN,
+            _S.REVOKED,
+            _S.STALE,
+        }
     ),
     _S.APPROVED: frozenset({_S.EXECUTING, _S.EXPIRED, _S.WITHDRAWN, _S.REVOKED, _S.STALE}),
     _S.STALE: frozenset({_S.DENIED, _S.HELD}),
     _S.EXECUTING: frozenset({_S.SUCCEEDED, _S.FAILED, _S.IN_DOUBT}),
     _S.IN_DOUBT: frozenset({_S.SUCCEEDED, _S.FAILED}),
+    _S.SUCCEEDED: frozenset({_S.ROLLED_BACK}),
 }
 
 
@@ -136,6 +150,8 @@ class Proposal:
         call_id: the framework's id of this tool call; identifies a retry.
         idempotency_key: the caller's key; scoped to namespace and agent.
         reasoning, alternatives: the agent's own words, shown as such.
+        checkpoint: opaque state that only the resuming agent gets back; no part of what identifies the
+            request.
     """
 
     topic: str
@@ -148,5 +164,6 @@ class Proposal:
     confidence: Decimal | None = None
     reasoning: str = ""
     alternatives: tuple[str, ...] = ()
+    checkpoint: bytes | None = field(default=None, repr=False)
     tags: tuple[str, ...] = field(default=())
     """Tags from the trusted registration of a topic outside the catalogue; an agent's key cannot set them."""

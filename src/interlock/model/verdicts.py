@@ -4,6 +4,8 @@
 2. Constraints conjoin: the smaller number, the intersection of allowlists. An empty allowlist denies all.
 3. A verdict is a value. Two verdicts are compared by `tighter_than`, which is what decides whether a
    changed policy disturbs something that waits.
+4. A lane asks one owner after the other, nobody twice, and never nobody. Where it escalates, the default
+   owner has the last turn.
 """
 
 from __future__ import annotations
@@ -93,24 +95,63 @@ class OnTimeout(StrEnum):
 _ENDS = {end: rank for rank, end in enumerate(OnTimeout)}
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Turn:
+    """Who is asked, and for how long."""
+
+    owner: str
+    window_sec: int
+
+    def to_json(self) -> dict[str, Json]:
+        return {"owner": self.owner, "window_sec": self.window_sec}
+
+
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """The time box of a request: `window_sec` until `on_timeout`; once approved, `valid_sec` to run."""
+    """The time box of a request: `window_sec` until `on_timeout`; once approved, `valid_sec` to run.
+
+    Attributes:
+        escalate_to: who is asked after the first owner, in order, where it escalates; the default owner,
+            whose turn comes last, need not be among them.
+        name: what a lane that engages a kill switch is called, for the record; None in all others.
+    """
 
     window_sec: int
     on_timeout: OnTimeout
     valid_sec: int = 3600
+    escalate_to: tuple[Turn, ...] = ()
+    name: str | None = field(default=None, compare=False)
+
+    def turns(self, owner: str) -> tuple[Turn, ...]:
+        """Everybody's turn, beginning with `owner`, whom the request is put to first."""
+        turns = [Turn(owner, self.window_sec)]
+        if self.on_timeout is OnTimeout.ESCALATE:
+            for turn in (*self.escalate_to, Turn(DEFAULT_OWNER, self.window_sec)):
+                if all(turn.owner != before.owner for before in turns):
+                    turns.append(turn)
+        return tuple(turns)
 
     def to_json(self) -> dict[str, Json]:
-        return {
+        value: dict[str, Json] = {
             "window_sec": self.window_sec,
             "on_timeout": self.on_timeout.value,
             "valid_sec": self.valid_sec,
         }
+        if self.escalate_to:
+            value["escalate_to"] = [turn.to_json() for turn in self.escalate_to]
+        if self.name is not None:
+            value["name"] = self.name
+        return value
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Lane:
-        return cls(value["window_sec"], OnTimeout(value["on_timeout"]), value["valid_sec"])
+        return cls(
+            value["window_sec"],
+            OnTimeout(value["on_timeout"]),
+            value["valid_sec"],
+            tuple(Turn(turn["owner"], turn["window_sec"]) for turn in value.get("escalate_to", ())),
+            value.get("name"),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,12 +268,21 @@ class Verdict:
         return not self.decision.restrictive
 
     def tighter_than(self, other: Verdict) -> bool:
-        """Whether this verdict restricts what `other` let happen or what a reviewer was told."""
+        """Whether this verdict restricts what `other` let happen, by silence too, or what a reviewer was
+        told."""
         return (
             self.decision.severity > other.decision.severity
             or (self.tier or 0) > (other.tier or 0)
             or self.constraints.tighter_than(other.constraints)
+            or self._wants_an_answer(other)
         )
+
+    def _wants_an_answer(self, other: Verdict) -> bool:
+        """Whether silence lets run, or lets run sooner, what waits under `other`, and not under this one."""
+        mine, theirs = self.lane, other.lane
+        if mine is None or theirs is None or theirs.on_timeout is not OnTimeout.ALLOW:
+            return False
+        return mine.on_timeout is not OnTimeout.ALLOW or mine.window_sec > theirs.window_sec
 
     def canonical(self) -> bytes:
         """The verdict's RFC 8785 bytes, made once."""

@@ -28,10 +28,12 @@ from interlock.policy.executes import (
     SqlExecute,
 )
 from interlock.policy.explain import Explanation, Match, Raised
-from interlock.policy.holding import held_after_edit, held_as_stale
+from interlock.policy.holding import held_after_edit, held_as_drifted, held_as_stale
 from interlock.policy.inputs import commitment, document_of, question_of
 from interlock.policy.load import parse
+from interlock.policy.probes import Probe
 from interlock.policy.rules import BASELINE
+from interlock.policy.undos import Undo
 
 __all__ = [
     "BASELINE",
@@ -45,13 +47,16 @@ __all__ = [
     "McpExecute",
     "PermittedExecute",
     "Policy",
+    "Probe",
     "Question",
     "RaiseTo",
     "Raised",
     "SqlExecute",
+    "Undo",
     "commitment",
     "document_of",
     "held_after_edit",
+    "held_as_drifted",
     "held_as_stale",
     "parse",
     "question_of",

@@ -36,8 +36,10 @@ from interlock.policy.conditions import Test
 from interlock.policy.executes import Execute
 from interlock.policy.fields import declared_decimal
 from interlock.policy.findings import nearest
+from interlock.policy.probes import Probe
 from interlock.policy.templates import split
 from interlock.policy.trie import Trie
+from interlock.policy.undos import Source, Undo
 
 SHOWN = 200
 """Characters of one value that a title shows."""
@@ -140,8 +142,9 @@ class CatalogueEntry:
         roles: from role to argument name; `amount` names money.
         summary: the title's template. worst_case: one sentence.
         execute: None where nobody said how; then only a registered function can run it.
-        probe: accepted, not yet enforced.
+        probe: how to read what the action rests on, before people decide and before it runs.
         undo: topic of the action that takes this one back; `undo_within_sec` after it ran.
+        undo_sources: where the undo's arguments come from; None for those of the same names.
         tags, decimals: `risk_tags`, and the names of the decimal arguments, as sets.
     """
 
@@ -155,9 +158,10 @@ class CatalogueEntry:
     worst_case: str | None = None
     constraints: Constraints = NO_CONSTRAINTS
     execute: Execute | None = None
-    probe: Json = None
+    probe: Probe | None = None
     undo: str | None = None
     undo_within_sec: int | None = None
+    undo_sources: Mapping[str, Source] | None = None
     tags: frozenset[str] = field(init=False, compare=False, repr=False)
     decimals: frozenset[str] = field(init=False, compare=False, repr=False)
 
@@ -165,6 +169,11 @@ class CatalogueEntry:
         decimals = (name for name, declared in (self.args or {}).items() if declared.kind == "decimal")
         object.__setattr__(self, "tags", frozenset(self.risk_tags))
         object.__setattr__(self, "decimals", frozenset(decimals))
+
+    @property
+    def taken_back(self) -> Undo | None:
+        """How it is taken back; None where nobody said so."""
+        return None if self.undo is None else Undo(self.undo, self.undo_sources, self.undo_within_sec)
 
     def check_args(self, args: Mapping[str, Any]) -> dict[str, Json]:
         """The arguments in canonical form (rule 2). Raises subclasses of `InvalidInput`."""
@@ -251,6 +260,8 @@ class CatalogueEntry:
 
     def to_json(self) -> dict[str, Json]:
         """Everything a reviewer relies on; its digest is part of the review hash."""
+        undo = self.taken_back
+        sources = None if undo is None else undo.sources_json()
         return {
             "pattern": self.pattern,
             "tier": int(self.tier),
@@ -262,9 +273,11 @@ class CatalogueEntry:
             "worst_case": self.worst_case,
             "constraints": self.constraints.to_json(),
             "execute": None if self.execute is None else self.execute.to_json(),
-            "probe": self.probe,
+            "probe": None if self.probe is None else self.probe.to_json(),
             "undo": self.undo,
             "undo_within_sec": self.undo_within_sec,
+            # Entries that were decided on before this could be said keep their digest.
+            **({} if sources is None else {"undo_args": sources}),
         }
 
 

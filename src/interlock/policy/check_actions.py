@@ -7,6 +7,8 @@ from interlock.model.verdicts import Tier
 from interlock.policy.builtin import CLEAN_UNDO_SEC
 from interlock.policy.catalogue import CatalogueEntry
 from interlock.policy.check_connectors import mcp_problems, sql_problems
+from interlock.policy.check_probes import check_probe
+from interlock.policy.check_undo import check_undo
 from interlock.policy.checking import Report
 from interlock.policy.document import ActionSpec, ArgSpec, HttpSpec, ScopeSpec
 from interlock.policy.executes import CallerExecute, HttpExecute, McpExecute, PermittedExecute, SqlExecute
@@ -52,7 +54,8 @@ class _Action:
         self.raises()
         self.execute()
         self.limits()
-        self.undo()
+        check_probe(self.report, self.path, self.spec)
+        check_undo(self.report, self.reach, self.path, self.spec, self.entry)
         self.money()
         if watched:
             self.irreversible()
@@ -191,19 +194,6 @@ class _Action:
                 self.report.add((*at, name), f"nothing enforces {name} here: {missing}", key=True)
             elif missing:
                 self.report.warn(f"action {self.key}: nothing enforces {name} yet: {missing}")
-        if self.spec.probe is not None:
-            self.report.warn(f"action {self.key}: probe is accepted, not yet enforced")
-
-    def undo(self) -> None:
-        undo = self.spec.undo
-        if self.spec.undo_within is not None and undo is None:
-            self.report.add(
-                (*self.path, "undo_within"),
-                "undo_within says how long, but undo does not say what",
-                key=True,
-            )
-        if undo is not None and self.reach.entry(undo) is None:
-            self.report.warn(f"action {self.key}: undo names {undo}, which nobody catalogued")
 
     def money(self) -> None:
         """What the invariant about money cannot read, it holds; what nobody calls an amount, it misses."""
@@ -265,6 +255,8 @@ def unenforced(entry: CatalogueEntry, constraint: str) -> str:
             return "it has no amount in USD"
     elif constraint == "network_allowlist" and unwatched(entry):
         return "a server that is started here reaches what it likes"
+    elif constraint == "max_runtime_sec" and isinstance(entry.execute, CallerExecute):
+        return ""  # in a child process; a function that no child finds refuses the claim
     elif not isinstance(entry.execute, HttpExecute | SqlExecute | McpExecute | PermittedExecute):
         return "a function of the caller cannot be held to it" if entry.execute else "it has no executor"
     return ""

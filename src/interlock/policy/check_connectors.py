@@ -35,19 +35,23 @@ def sql_problems(sql: SqlSpec, spec: ActionSpec) -> Iterator[tuple[str, str]]:
         if arg is None or arg.type != "string" or arg.optional:
             yield "query", f"the query is in {sql.query!r}, which is no declared string that has to be there"
     elif sql.statement is not None:
-        yield from (("statement", problem) for problem in _statement(sql.statement, spec))
+        kinds = READS if spec.tier == Tier.READ_ONLY else READS | WRITES
+        whose = f"of tier {spec.tier}"
+        yield from (
+            ("statement", problem) for problem in statement_problems(sql.statement, spec, kinds, whose)
+        )
 
 
-def _statement(statement: str, spec: ActionSpec) -> Iterator[str]:
+def statement_problems(statement: str, spec: ActionSpec, kinds: frozenset[str], whose: str) -> Iterator[str]:
+    """What is wrong with a reviewed statement that may be of these kinds."""
     try:
         parts = split(statement)
     except ValueError as error:
         yield f"statement: {error}"
         return
     first = _FIRST.match(statement)
-    kinds = READS if spec.tier == Tier.READ_ONLY else READS | WRITES
     if first is None or first[1].upper() not in kinds:
-        yield f"a statement of tier {spec.tier} starts with one of {', '.join(sorted(kinds))}"
+        yield f"a statement {whose} starts with one of {', '.join(sorted(kinds))}"
     if "--" in statement or "/*" in statement or "$$" in statement:
         yield "a statement has no comments and no $$; what runs is what reviewers read"
     bare = _QUOTED.sub("''", statement)

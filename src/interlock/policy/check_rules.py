@@ -6,7 +6,8 @@
    nobody catalogued yet: a limit on paper is worse than none.
 3. An override names a rule there is, that is neither locked nor overrides others itself: in a chain, an
    unknown input of the first could bring back what the last forbids. Silence approves nothing of tier 3 or 4,
-   and nothing that nobody catalogued.
+   and nothing that nobody catalogued; where it lets run the rest, that is said. A lane escalates to owners
+   whom the policy names elsewhere, for a name that is misspelt is nobody.
 4. A threshold that no entry feeds restricts nothing, and a permissive rule on ``*.*`` reviews nothing: each
    is a warning, and so is what the lowest level, which every agent has, lets run by sweeping. What is true of
    many entries is said once, with the first of them.
@@ -43,11 +44,9 @@ _OBSERVED = {
     "retry_count_above": "retry_count",
     "first_time_action": "first_time_action",
 }
-UNENFORCED_ENDS = {
-    "kill_switch": "the request expires and nothing runs, but nothing is stopped",
-    "allow": "the request expires and nothing runs",
-}
-"""What happens instead at the end of a lane's window."""
+
+_NAMING = frozenset({"owners", "routing", "rules", "triggers"})
+"""Sections that name owners."""
 
 
 def check_rules(report: Report, reach: Reach) -> None:
@@ -62,7 +61,7 @@ def check_rules(report: Report, reach: Reach) -> None:
         rule.owner(spec)
     _Overrides(report).check()
     for name, lane in sorted(report.document.lanes.items()):
-        _lane_warnings(report, f"lane {name}", lane)
+        _chain(report, ("lanes", name), lane)
 
 
 def check_levels(report: Report, reach: Reach) -> None:
@@ -308,9 +307,11 @@ class _Rule:
                 return
             lane = lanes[lane]
         else:
-            _lane_warnings(self.report, f"rule {self.name}", lane)
-        if lane.on_timeout == "allow" and not self.in_the_dark:
-            self.silence(path)
+            _chain(self.report, path, lane)
+        if lane.on_timeout == "allow":
+            self.report.loosens(f"rule {self.name}: what nobody answers in time runs (on_timeout allow)")
+            if not self.in_the_dark:
+                self.silence(path)
 
     def silence(self, path: Path) -> None:
         """What a lane that allows on timeout must not be able to let through."""
@@ -363,12 +364,35 @@ class _Overrides:
                     self.report.loosens(f"rule {name} overrides rule {other} where both match")
 
 
-def _lane_warnings(report: Report, whose: str, lane: LaneSpec) -> None:
-    instead = UNENFORCED_ENDS.get(lane.on_timeout)
-    if instead:
-        report.warn(f"{whose}: on_timeout {lane.on_timeout} is accepted, not yet enforced: {instead}")
-    if lane.escalate_to:
-        report.warn(f"{whose}: escalate_to is accepted, not yet enforced: {DEFAULT_OWNER} are asked")
+def _chain(report: Report, path: Path, lane: LaneSpec) -> None:
+    """The owners that a lane asks in turn."""
+    if lane.escalate_to is None:
+        return
+    if lane.on_timeout != "escalate":
+        what = f"nobody is asked after on_timeout {lane.on_timeout}; say on_timeout: escalate"
+        report.add((*path, "escalate_to"), what, key=True)
+    known, seen = _owners(report), set[str]()
+    in_the_dark = any(path[0] in _NAMING for path in report.missing)
+    for place, turn in enumerate(lane.escalate_to):
+        owner, at = (turn, ()) if isinstance(turn, str) else (turn.owner, ("owner",))
+        where: Path = (*path, "escalate_to", place, *at)
+        if owner in seen:
+            report.add(where, f"{owner!r} has been asked by then")
+        elif owner not in known and not in_the_dark:
+            guess = report.meant(owner, known)
+            report.add(where, f"nothing else names {owner!r}; list it in owners, if there is one", guess)
+        seen.add(owner)
+
+
+def _owners(report: Report) -> set[str]:
+    """Whom the policy names: ranked, routed to, or asked first by a rule or trigger."""
+    document = report.document
+    routing = document.routing
+    named = {DEFAULT_OWNER, *document.owners, *(rule.owner for rule in document.rules)}
+    if routing is not None:
+        named |= {routing.financial_actions, routing.security_actions, routing.default}
+    named |= {getattr(document.triggers, name).owner for name in type(document.triggers).model_fields}
+    return {name for name in named if name is not None}
 
 
 def unranked(report: Report, whose: str, owner: str) -> None:

@@ -4,6 +4,8 @@
 2. The decision is the strictest; who is named for it follows the order of layers.
 3. Silence never approves what reaches outside: a lane that ends in `allow` does so only for tiers 1 and 2,
    and only where everybody who asks says so.
+4. Of several lanes that escalate, the owners are asked whom all of them name, so that no rule that is added
+   lets others in. The default owner is asked last in any case.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from interlock.model.verdicts import (
     OnTimeout,
     Tier,
     Trigger,
+    Turn,
     Verdict,
 )
 from interlock.policy.builtin import handoffs
@@ -241,7 +244,26 @@ def _lane(asking: list[Counted], tier: Tier | None, *, level_asks: bool) -> Lane
     end = max((lane.on_timeout for lane in lanes), key=lambda end: end.severity)
     windows = [lane.window_sec for lane in lanes]
     window = max(windows) if end is OnTimeout.ALLOW else min(windows)
-    return Lane(window, end, min(lane.valid_sec for lane in lanes))
+    return Lane(
+        window,
+        end,
+        min(lane.valid_sec for lane in lanes),
+        _chain([lane.escalate_to for lane in lanes]) if end is OnTimeout.ESCALATE else (),
+        min((lane.name for lane in lanes if lane.name is not None), default=None),
+    )
+
+
+def _chain(chains: list[tuple[Turn, ...]]) -> tuple[Turn, ...]:
+    """Whom all of them name, for the shortest time (rule 4); in the order of the one that sorts first, so
+    that the order of rules says nothing."""
+    shortest: dict[str, int] = {}
+    for turn in sorted((turn for chain in chains for turn in chain), reverse=True):
+        shortest[turn.owner] = turn.window_sec
+    return tuple(
+        Turn(turn.owner, shortest[turn.owner])
+        for turn in min(chains)
+        if all(any(turn.owner == other.owner for other in chain) for chain in chains)
+    )
 
 
 def _order(counted: Counted) -> tuple[int, int, bool, int]:

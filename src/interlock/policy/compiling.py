@@ -8,7 +8,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from interlock.model.topics import TopicPattern
-from interlock.model.verdicts import NO_CONSTRAINTS, Constraints, Decision, Lane, OnTimeout, Tier, Trigger
+from interlock.model.verdicts import (
+    NO_CONSTRAINTS,
+    Constraints,
+    Decision,
+    Lane,
+    OnTimeout,
+    Tier,
+    Trigger,
+    Turn,
+)
 from interlock.policy.catalogue import ArgType, CatalogueEntry, RaiseTo
 from interlock.policy.conditions import Test, compile_condition
 from interlock.policy.document import (
@@ -20,8 +29,10 @@ from interlock.policy.document import (
     LaneSpec,
     LevelRuleSpec,
     MatchSpec,
+    ProbeSpec,
     RaiseSpec,
     RuleSpec,
+    UndoSpec,
 )
 from interlock.policy.executes import (
     CallerExecute,
@@ -33,7 +44,9 @@ from interlock.policy.executes import (
 )
 from interlock.policy.fields import REPORTED
 from interlock.policy.levels import Level
+from interlock.policy.probes import Probe
 from interlock.policy.rules import Layer, Rule, tests_of
+from interlock.policy.undos import parse_source
 
 _TRIGGERS = {
     "signals.confidence": Trigger.CONFIDENCE,
@@ -63,9 +76,12 @@ def compile_entry(pattern: str, spec: ActionSpec) -> CatalogueEntry:
         worst_case=spec.worst_case,
         constraints=compile_constraints(spec.constraints),
         execute=_execute(spec.execute, Tier(spec.tier)),
-        probe=spec.probe,
-        undo=spec.undo,
+        probe=compile_probe(spec.probe),
+        undo=spec.undo.topic if isinstance(spec.undo, UndoSpec) else spec.undo,
         undo_within_sec=spec.undo_within,
+        undo_sources={name: parse_source(text) for name, text in sorted(spec.undo.args.items())}
+        if isinstance(spec.undo, UndoSpec)
+        else None,
     )
 
 
@@ -78,14 +94,29 @@ def compile_rules(document: Document) -> tuple[Rule, ...]:
 
 
 def compile_rule(rule_id: str, index: int, spec: RuleSpec, lanes: Mapping[str, LaneSpec]) -> Rule:
-    lane = lanes[spec.lane] if isinstance(spec.lane, str) else spec.lane
+    name, lane = (spec.lane, lanes[spec.lane]) if isinstance(spec.lane, str) else (rule_id, spec.lane)
     return _rule(
         rule_id,
         index,
         spec,
         owner=spec.owner,
-        lane=None if lane is None else Lane(lane.window, OnTimeout(lane.on_timeout), lane.valid),
+        lane=None if lane is None else compile_lane(name, lane),
         overrides=frozenset(spec.overrides or ()),
+    )
+
+
+def compile_lane(name: str, spec: LaneSpec) -> Lane:
+    """The lane of that name; one without a name of its own is called as its rule."""
+    end = OnTimeout(spec.on_timeout)
+    return Lane(
+        spec.window,
+        end,
+        spec.valid,
+        tuple(
+            Turn(turn, spec.window) if isinstance(turn, str) else Turn(turn.owner, turn.window)
+            for turn in spec.escalate_to or ()
+        ),
+        name if end is OnTimeout.KILL_SWITCH else None,
     )
 
 
@@ -172,6 +203,25 @@ def _execute(spec: ExecuteSpec | None, tier: Tier) -> Execute | None:
     return HttpExecute(
         http.method, http.url, http.auth, _retention(http.idempotent), tuple(sorted(set(http.no_effect)))
     )
+
+
+def compile_probe(spec: ProbeSpec | None) -> Probe | None:
+    """How to read; None where there is nothing to read."""
+    if spec is None:
+        return None
+    if spec.http is not None:
+        http = spec.http
+        absent = tuple(sorted(set(http.absent)))
+        return Probe(HttpExecute(http.method, http.url, http.auth, None, absent), http.compare, http.cursor)
+    if spec.sql is not None:
+        sql = spec.sql
+        read = SqlExecute(sql.database, sql.statement, None, max_rows=1, read_only=True)
+        return Probe(read, sql.compare, sql.cursor)
+    mcp = spec.mcp
+    if mcp is None:
+        return None  # `check` refuses it
+    call = McpExecute(mcp.url, mcp.server, mcp.tool, mcp.auth)
+    return Probe(call, mcp.compare, mcp.cursor, tuple(sorted((mcp.args or {}).items())))
 
 
 def _retention(spec: IdempotentSpec | None) -> int | None:

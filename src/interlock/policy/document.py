@@ -40,17 +40,19 @@ from interlock.policy.scalars import (
     Condition,
     Currency,
     FactKindName,
+    FieldPath,
+    Fields,
     Groups,
     Id,
     Ids,
     InvariantName,
     LevelName,
     Pattern,
-    Raw,
     Role,
     Tags,
     Text,
     Topic,
+    ValuePath,
     type_shorthand,
 )
 from interlock.policy.scalars import ArgKindName as ArgKindName
@@ -69,6 +71,8 @@ from interlock.policy.scalars import Tag as Tag
 from interlock.policy.scalars import TierNumber as TierNumber
 from interlock.policy.scalars import ToolName as ToolName
 
+MAX_TURNS = 10
+"""How many owners one lane asks in turn, beside the first and the last."""
 DEFAULT_OWNERS = ("security-approvers", "finance-approvers", "ops-approvers")
 
 
@@ -152,7 +156,58 @@ class ExecuteSpec(Spec):
     permitted: PermittedSpec | None = None
 
 
+class HttpProbeSpec(Spec):
+    """One GET."""
+
+    method: Literal["GET"] = "GET"
+    url: Text
+    auth: Id | None = None
+    absent: Annotated[tuple[Literal[404, 410], ...], Field(strict=False)] = ()
+    compare: Fields
+    cursor: FieldPath | None = None
+
+
+class SqlProbeSpec(Spec):
+    """One query for at most one row, through a connection that the database itself keeps read-only."""
+
+    database: ConnectionName
+    statement: Annotated[str, Field(min_length=1, max_length=20_000)]
+    compare: Fields
+    cursor: FieldPath | None = None
+
+
+class McpProbeSpec(Spec):
+    """One tool of an MCP server that reviewers vouch for."""
+
+    url: Text | None = None
+    server: ConnectionName | None = None
+    tool: ToolName
+    auth: ConnectionName | None = None
+    args: dict[ArgName, ArgName] | None = None
+    compare: Fields
+    cursor: FieldPath | None = None
+
+
+class ProbeSpec(Spec):
+    """How to read what the action rests on: one of the three."""
+
+    http: HttpProbeSpec | None = None
+    sql: SqlProbeSpec | None = None
+    mcp: McpProbeSpec | None = None
+
+
 _SHORT_ARG = BeforeValidator(type_shorthand, json_schema_input_type=ArgKindName | ArgSpec)
+
+
+class UndoSpec(Spec):
+    """How an action is taken back, where the undo's arguments are not simply those of the same names."""
+
+    topic: Topic
+    args: dict[ArgName, ValuePath]
+
+
+def _undo_kind(value: Any) -> str:
+    return "\0topic" if isinstance(value, str) else "\0undo"
 
 
 class ActionSpec(Spec):
@@ -167,12 +222,29 @@ class ActionSpec(Spec):
     worst_case: Text | None = None
     constraints: ConstraintsSpec | None = None
     execute: ExecuteSpec | None = None
-    probe: Raw = None
-    undo: Topic | None = None
+    probe: ProbeSpec | None = None
+    undo: (
+        Annotated[
+            Annotated[Topic, Kind("\0topic")] | Annotated[UndoSpec, Kind("\0undo")],
+            Discriminator(_undo_kind),
+        ]
+        | None
+    ) = None
     undo_within: Duration | None = None
 
 
 # --- the rules --------------------------------------------------------------------------------------------
+
+
+class TurnSpec(Spec):
+    """Who is asked next, for another time than the lane's window."""
+
+    owner: Group
+    window: Duration
+
+
+def _turn_kind(value: Any) -> str:
+    return "\0owner" if isinstance(value, str) else "\0turn"
 
 
 class LaneSpec(Spec):
@@ -181,7 +253,19 @@ class LaneSpec(Spec):
     window: Duration
     on_timeout: OnTimeoutName
     valid: Duration = 3_600
-    escalate_to: Groups | None = None
+    escalate_to: (
+        Annotated[
+            tuple[
+                Annotated[
+                    Annotated[Group, Kind("\0owner")] | Annotated[TurnSpec, Kind("\0turn")],
+                    Discriminator(_turn_kind),
+                ],
+                ...,
+            ],
+            Field(strict=False, min_length=1, max_length=MAX_TURNS),
+        ]
+        | None
+    ) = None
 
 
 def _lane_kind(value: Any) -> str:

@@ -4,9 +4,12 @@
 2. What a stricter policy made stale is never run on by that: where the new verdict still permits it within
    narrower bounds, a person decides on those.
 3. A verdict that restricts stands as it is. Otherwise owner and lane are those of the verdict before, since
-   the one that permits names nobody who would answer.
+   the one that permits names nobody who would answer. But silence does not let it run: a lane that allowed
+   that escalates instead.
 
-Both are part of the kernel: replay expects them, words included.
+4. What rests on a world that has changed is decided by a person, whatever the policy would let pass.
+
+All are part of the kernel: replay expects them, words included.
 """
 
 from __future__ import annotations
@@ -28,8 +31,15 @@ def held_as_stale(verdict: Verdict, was: Verdict) -> Verdict:
     return _held(verdict, was, f"The policy became stricter: {verdict.reason}")
 
 
+def held_as_drifted(verdict: Verdict, was: Verdict) -> Verdict:
+    """The verdict about an action that was decided as `was` in a world that has changed, held (rule 4)."""
+    return _held(verdict, was, "What this rests on has changed, so a person decides.")
+
+
 def _held(verdict: Verdict, was: Verdict, reason: str) -> Verdict:
     if verdict.decision.restrictive:
         return verdict
     lane = was.lane or Lane(_DAY, OnTimeout.DENY)
+    if lane.on_timeout is OnTimeout.ALLOW:
+        lane = replace(lane, on_timeout=OnTimeout.ESCALATE)
     return replace(verdict, decision=Decision.REQUIRE_APPROVAL, lane=lane, owner=was.owner, reason=reason)

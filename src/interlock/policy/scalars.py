@@ -18,6 +18,7 @@ from pydantic_core import PydanticCustomError
 from interlock.model.canonical import plain
 from interlock.model.errors import BadTopic, InvalidInput
 from interlock.model.topics import TopicPattern, parse_topic
+from interlock.policy.undos import PATH as VALUE_PATH
 
 MAX_DURATION_SEC = 366 * 86_400
 _DURATION = re.compile(r"([1-9][0-9]{0,7})([smhd])", re.ASCII)
@@ -81,15 +82,6 @@ def _host(text: str) -> str:
     return text
 
 
-def _raw(value: Any) -> Any:
-    if not isinstance(value, dict):
-        raise PydanticCustomError("mapping", "expected a mapping")
-    try:
-        return plain(value)
-    except InvalidInput as error:
-        raise PydanticCustomError("number", "{why}", {"why": error.detail}) from None
-
-
 def type_shorthand(value: Any) -> Any:
     """``string`` is short for ``{type: string}``."""
     return {"type": value} if isinstance(value, str) else value
@@ -129,7 +121,7 @@ Topic: TypeAlias = Annotated[
     AfterValidator(_topic),
     WithJsonSchema({"type": "string", "maxLength": 255, "pattern": rf"^{_SEGMENT}(\.{_SEGMENT}){{1,15}}$"}),
 ]
-Raw: TypeAlias = Annotated[Any, PlainValidator(_raw), WithJsonSchema({"type": "object"})]
+ValuePath: TypeAlias = Annotated[str, Field(max_length=500, pattern=rf"^{VALUE_PATH}$")]
 Id: TypeAlias = Annotated[str, Field(max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 Group: TypeAlias = Annotated[str, Field(max_length=200, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.@+-]*$")]
 Tag: TypeAlias = Annotated[str, Field(max_length=100, pattern=r"^[a-z0-9][a-z0-9_-]*$")]
@@ -146,6 +138,9 @@ Host: TypeAlias = Annotated[
     AfterValidator(_host),
 ]
 ConnectionName: TypeAlias = Annotated[str, Field(max_length=64, pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+FieldPath: TypeAlias = Annotated[
+    str, Field(max_length=200, pattern=r"^[A-Za-z0-9_$-]+(\.[A-Za-z0-9_$-]+){0,15}$")
+]
 ToolName: TypeAlias = Annotated[str, Field(max_length=128, pattern=r"^[A-Za-z0-9_./-]+$")]
 LevelName: TypeAlias = Annotated[str, Field(pattern=r"^level_[0-9]$")]
 Text: TypeAlias = Annotated[str, Field(min_length=1, max_length=2_000)]
@@ -155,6 +150,7 @@ Count: TypeAlias = Annotated[int, Field(ge=0)]
 Seconds: TypeAlias = Annotated[int, Field(ge=1, le=MAX_DURATION_SEC)]
 
 Groups: TypeAlias = Annotated[tuple[Group, ...], Field(strict=False, min_length=1)]
+Fields: TypeAlias = Annotated[tuple[FieldPath, ...], Field(strict=False, min_length=1, max_length=32)]
 Ids: TypeAlias = Annotated[tuple[Id, ...], Field(strict=False, min_length=1)]
 Patterns: TypeAlias = Annotated[tuple[Pattern, ...], Field(strict=False, min_length=1)]
 Tags: TypeAlias = Annotated[tuple[Tag, ...], Field(strict=False, min_length=1)]

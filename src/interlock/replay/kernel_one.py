@@ -6,7 +6,7 @@ from collections.abc import Mapping, Set
 from typing import Any
 
 from interlock.model.verdicts import Decision, Tier, Verdict
-from interlock.policy import Policy, held_after_edit, held_as_stale, question_of
+from interlock.policy import Policy, held_after_edit, held_as_drifted, held_as_stale, question_of
 
 _PERMITS = frozenset({Decision.ALLOW, Decision.ALLOW_WITH_CONSTRAINTS})
 _ASKS = frozenset({Decision.REQUIRE_APPROVAL})
@@ -33,6 +33,9 @@ class PolicyOne:
 
     def held_as_stale(self, verdict: Verdict, was: Verdict) -> Verdict:
         return held_as_stale(verdict, was)
+
+    def held_as_drifted(self, verdict: Verdict, was: Verdict) -> Verdict:
+        return held_as_drifted(verdict, was)
 
     def retention(self, topic: str) -> int | None:
         entry = self._policy.entry(topic)

@@ -31,6 +31,9 @@ class Ruling(Protocol):
     def held_as_stale(self, verdict: Verdict, was: Verdict) -> Verdict:
         """The verdict on what was decided as `was` and became stale."""
 
+    def held_as_drifted(self, verdict: Verdict, was: Verdict) -> Verdict:
+        """The verdict on what was decided as `was`, in a world that changed since."""
+
     def retention(self, topic: str) -> int | None:
         """For how many seconds the executor of a topic answers a repeated key with its first answer; None
         where nobody says that it does. Raises `InvalidInput` where that is no topic."""

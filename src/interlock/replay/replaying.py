@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from interlock.model.errors import InvalidInput
-from interlock.model.verdicts import Decision, Verdict
+from interlock.model.verdicts import Decision, OnTimeout, Verdict
 from interlock.replay.comparing import check_logic, compare, compare_held, inputs_of
 from interlock.replay.export import INPUTS, Entries, Forged, Line, Missing, Policies, Recorded
 from interlock.replay.kernels import Ruling
@@ -37,7 +37,9 @@ _AGAIN = ("action.redecided", "action.stale")
 _REPORTS = ("action.settled", "action.in_doubt", "action.reconciled")
 SENDING_SEC = 60
 """Seconds that sending a repeated key may take; so much earlier it is sent no more."""
-_ENDS = ("action.expired", "action.withdrawn", "action.revoked")
+_OUTSIDE = ("probe", "world")
+"""Why something is stale although the policy did not become stricter."""
+_ENDS = ("action.withdrawn", "action.revoked")
 
 
 def replay(
@@ -79,10 +81,12 @@ class _Open:
         policy: the one that decided last. opened_under, kernel: those that decided first.
         line: where its inputs stand; None where there are none. erased: they were erased.
         verdict: the one in force; None where it is not known.
+        because: why it is stale, where that is nothing that the policy decides.
     """
 
     __slots__ = (
         "action_hash",
+        "because",
         "commitment",
         "erased",
         "kernel",
@@ -95,6 +99,7 @@ class _Open:
     )
 
     def __init__(self, entry: Mapping[str, Any], line: Line | None) -> None:
+        self.because: object = None
         self.revision = entry.get("revision")
         self.topic = str(entry.get("topic"))
         self.opened_under = self.policy = entry.get("policy")
@@ -151,6 +156,8 @@ class _Replaying:
             known = self._open.get(action)
             if known is not None and known.revision != entry.get("revision"):
                 known = None
+            if known is not None and kind == "action.stale":
+                known.because = entry.get("because")
             self._judge(number, entry, known, None, known)
             if known is not None:
                 known.policy = entry.get("policy")
@@ -158,6 +165,12 @@ class _Replaying:
             self._claimed(number, entry)
         elif kind in _REPORTS:
             self._running.pop(action, None)
+        elif kind == "approval.unanswered":
+            self._silence(number, entry, OnTimeout.ALLOW)
+        elif kind == "action.expired":
+            if entry.get("on_timeout") is not None:
+                self._silence(number, entry, entry["on_timeout"])
+            self._open.pop(action, None)
         elif kind in _ENDS or (kind == "approval.decided" and entry.get("decision") == "reject"):
             self._open.pop(action, None)
         elif kind == "subject.erased":
@@ -187,6 +200,15 @@ class _Replaying:
             self._tally.note(where, f"whether its executor remembers a repeated key is not known: {error}")
             return True
         return retention is not None and at < runs.since + (retention - SENDING_SEC) * 1_000_000
+
+    def _silence(self, number: int, entry: dict[str, Any], end: object) -> None:
+        """What became of a request that nobody answered is what its lane says, where that is known."""
+        known = self._open.get(entry.get("action"))
+        if known is None or known.revision != entry.get("revision") or known.verdict is None:
+            return
+        lane = known.verdict.lane
+        if lane is None or lane.on_timeout != end:
+            self._tally.problem(f"entry {number}", f"{entry['kind']}: its lane does not end like that")
 
     def report(self) -> ReplayReport:
         """What was found, once all entries were followed."""
@@ -279,8 +301,7 @@ class _Replaying:
             if was is None:
                 compare_held(entry, verdict)
                 raise _Unproved("the verdict before it is not known, of which this one takes owner and lane")
-            hold = ruling.held_after_edit if entry["kind"] == "action.edited" else ruling.held_as_stale
-            verdict = hold(verdict, was)
+            verdict = _hold(entry, ruling, now)(verdict, was)
         elif entry.get("held_by") is not None:
             raise Forged("the entry says that the gate holds it, and the policy decides on it alone")
         compare(entry, verdict)
@@ -288,6 +309,8 @@ class _Replaying:
             now.verdict = verdict
         elif was is None:
             raise _Unproved("the verdict before it is not known, so neither whether this one is tighter")
+        elif entry["kind"] == "action.stale" and entry.get("because") in _OUTSIDE:
+            return Outcome.REPLAYED  # What it rests on is no input of the policy.
         elif verdict.tighter_than(was) is not (entry["kind"] == "action.stale"):
             raise Forged(
                 "the policy became stricter, and the action stayed as it was"
@@ -295,6 +318,13 @@ class _Replaying:
                 else "the action was made stale, and the policy did not become stricter"
             )
         return Outcome.REPLAYED
+
+
+def _hold(entry: Mapping[str, Any], ruling: Ruling, now: _Open) -> Callable[[Verdict, Verdict], Verdict]:
+    """How the gate holds what the policy would let pass."""
+    if entry["kind"] == "action.edited":
+        return ruling.held_after_edit
+    return ruling.held_as_drifted if now.because == "world" else ruling.held_as_stale
 
 
 def _revisions(entry: Mapping[str, Any]) -> int:

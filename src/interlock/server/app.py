@@ -25,6 +25,7 @@ from starlette.types import ASGIApp
 
 from interlock.dispatch import Dispatcher
 from interlock.home import Home
+from interlock.home.work import NotStanding, Work
 from interlock.identity import Caller, KeyKind
 from interlock.model.errors import (
     HomeUnusable,
@@ -34,7 +35,7 @@ from interlock.model.errors import (
     NotFound,
 )
 from interlock.model.text import visible
-from interlock.server import events, ledger, permits, recovery, routes, stops, subjects
+from interlock.server import events, ledger, permits, recovery, rollbacks, routes, stops, subjects
 from interlock.server.events import News
 from interlock.server.publishing import PUBLISH_SEC, Publishing
 from interlock.server.security import LOCAL, Perimeter, Site, caller_of, origin_of
@@ -72,10 +73,12 @@ def create_app(
         stop = asyncio.Event()
         connector = home.connectors()
         app.state.dispatcher = Dispatcher(home.gate, connector, home.leases)
-        app.state.news = News(home)
+        app.state.work = Work(home, app.state.dispatcher)
+        app.state.news = News(home, app.state.work)
         app.state.publishing = Publishing(home)
         work = [
-            asyncio.create_task(app.state.dispatcher.serve(stop), name="dispatch"),
+            asyncio.create_task(app.state.dispatcher.serve(stop), name="sweep"),
+            asyncio.create_task(app.state.work.run(stop), name="work"),
             asyncio.create_task(app.state.publishing.run(stop), name="publish"),
             asyncio.create_task(_witness(home, stop), name="witness"),
             asyncio.create_task(app.state.news.run(stop), name="news"),
@@ -111,6 +114,7 @@ def create_app(
     app.include_router(events.router)
     app.include_router(recovery.router)
     app.include_router(stops.router)
+    app.include_router(rollbacks.router)
     app.include_router(ledger.router)
     _add_health(app, home)
     _add_console(app)
@@ -190,7 +194,8 @@ async def _problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, InterlockError)
     if not isinstance(error, HomeUnusable):
         return problem(error)
-    _note(request, error)
+    if not isinstance(error, NotStanding):  # which says so itself, once
+        _note(request, error)
     caller: Caller | None = getattr(request.state, "caller", None)
     if caller is not None and caller.kind is KeyKind.PERSON:
         return problem(error)
@@ -246,7 +251,7 @@ def _add_health(app: FastAPI, home: Home) -> None:
 
     @app.get("/readyz")
     async def readyz(request: Request) -> dict[str, str]:
-        """The journal answers, the clock is sound, and a policy is in force."""
+        """The journal can be written, the clock is sound, a policy is in force, and work is carried out."""
         if "authorization" in request.headers:
             with suppress(InterlockError):
                 await caller_of(request)
@@ -254,8 +259,11 @@ def _add_health(app: FastAPI, home: Home) -> None:
         def look() -> dict[str, str]:
             if home.recovery.required is not None:
                 raise home.recovery.required
+            if home.journal.halted is not None:
+                raise home.journal.halted
             home.journal.check_time()
             ready = {"status": "ready", "policy": home.gate.active() or ""}
+            app.state.work.check()
             ready["ledger"] = app.state.publishing.standing
             standing = home.witnesses.standing()
             if standing.contradicted:
@@ -277,7 +285,7 @@ def _add_console(app: FastAPI) -> None:
             )
         return FileResponse(STATIC / "index.html", media_type="text/html")
 
-    for path in ("/", "/a/{identifier}", "/sign-in"):
+    for path in ("/", "/a/{identifier}", "/stop", "/sign-in"):
         app.add_api_route(path, page, include_in_schema=False, response_class=FileResponse)
 
     async def asset(name: str) -> Response:

@@ -1,8 +1,9 @@
-"""Request bodies: read once, at most 1 MiB, strictly, into a closed model."""
+"""Request bodies: read once, at most 1 MiB and a checkpoint, strictly, into a closed model."""
 
 from __future__ import annotations
 
 import asyncio
+import base64
 import difflib
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
@@ -11,7 +12,7 @@ from fastapi import Request
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from starlette.requests import ClientDisconnect
 
-from interlock.gate import Answer, ReasonCode
+from interlock.gate import Answer, ReasonCode, checkpoints
 from interlock.model.canonical import MAX_BYTES, parse_json
 from interlock.model.errors import (
     InvalidInput,
@@ -24,6 +25,8 @@ from interlock.model.errors import (
 from interlock.model.money import decimal_of
 
 BODY_SEC = 30
+OPAQUE_CHARS = 4 * (checkpoints.MAX_BYTES // 3 + 2)
+"""A little more than the largest checkpoint takes, so that one that is too large is told so."""
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -32,6 +35,22 @@ class Body(BaseModel):
 
 
 Confidence = Annotated[Any, BeforeValidator(lambda v: None if v is None else decimal_of(v, "$.confidence"))]
+
+
+def _opaque(value: Any) -> bytes | None:
+    """Bytes from base64 as RFC 4648, section 4, writes it: padded, in one line."""
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise WrongType("a string of base64", path="$.checkpoint")
+    try:
+        return base64.b64decode(value, validate=True)
+    except ValueError:
+        raise InvalidInput("this is no base64", path="$.checkpoint") from None
+
+
+Opaque = Annotated[Any, BeforeValidator(_opaque)]
+"""`bytes`, or None."""
 
 
 class ProposeBody(Body):
@@ -47,6 +66,7 @@ class ProposeBody(Body):
     reasoning: str = ""
     alternatives: list[str] = Field(default_factory=list, max_length=20)
     retry_of: str | None = None
+    checkpoint: Opaque = Field(default=None, repr=False, json_schema_extra={"type": "string"})
 
 
 class DecideBody(Body):
@@ -68,26 +88,35 @@ class SignInBody(Body):
     token: str
 
 
-async def read(request: Request, model: type[M]) -> M:
+async def read(request: Request, model: type[M], *, opaque: str | None = None) -> M:
     """The body as a model.
+
+    Args:
+        opaque: a member of base64 that comes on top of what a body may hold.
 
     Raises:
         TooLarge, MalformedJson and its kin, UnknownField, MissingField, WrongType.
     """
     raw = bytearray()
+    most = MAX_BYTES
     try:
         async with asyncio.timeout(BODY_SEC):
             async for chunk in request.stream():
                 raw += chunk
-                if len(raw) > MAX_BYTES:
-                    raise TooLarge(f"more than {MAX_BYTES} bytes")
+                if len(raw) > most:
+                    if most > MAX_BYTES or opaque is None or f'"{opaque}"'.encode() not in raw:
+                        raise TooLarge(f"more than {most} bytes")
+                    most += OPAQUE_CHARS
     except TimeoutError:
         raise MalformedJson(f"the body did not arrive within {BODY_SEC} seconds") from None
     except ClientDisconnect:
         raise MalformedJson("the body ended early") from None
-    value = parse_json(bytes(raw))
+    value = parse_json(bytes(raw), max_bytes=most)
     if not isinstance(value, dict):
         raise WrongType("the body is a JSON object")
+    carried = value.get(opaque)
+    if len(raw) - (len(carried) if isinstance(carried, str) else 0) > MAX_BYTES:
+        raise TooLarge(f"more than {MAX_BYTES} bytes beside `{opaque}`")
     try:
         return model.model_validate(value)
     except ValidationError as error:

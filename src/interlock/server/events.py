@@ -1,8 +1,9 @@
 """Live news as server-sent events: one event for each ledger entry a reviewer's screen cares about.
 
 1. The event's id is the ledger index, so a browser that reconnects with ``Last-Event-ID`` misses nothing.
-2. A commit of this process wakes the streams at once; commits of others are found by a look at the head
-   every `POLL_SEC` seconds. Nothing is kept for a reader: each stream reads from its own place.
+2. A commit of this process wakes the streams at once, and so does one of another process where the database
+   tells. Otherwise those are found by a look at the head every `POLL_SEC` seconds. Nothing is kept for a
+   reader: each stream reads from its own place.
 3. A stream ends when its session does.
 
 Source: WHATWG HTML, "Server-sent events".
@@ -20,6 +21,7 @@ from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from interlock.home import Home
+from interlock.home.work import Work
 from interlock.identity import Caller
 from interlock.journal import ConnectionLost
 from interlock.model.errors import InterlockError, InvalidInput
@@ -27,6 +29,7 @@ from interlock.model.ids import iso
 from interlock.server.security import people_only
 
 POLL_SEC = 0.5
+TOLD_SEC = 5.0
 HEARTBEAT_SEC = 15.0
 PAGE = 500
 router = APIRouter(prefix="/v1")
@@ -35,8 +38,9 @@ router = APIRouter(prefix="/v1")
 class News:
     """Knows how long the ledger is, and wakes whoever waits for it to grow."""
 
-    def __init__(self, home: Home) -> None:
+    def __init__(self, home: Home, work: Work) -> None:
         self._home = home
+        self._work = work
         self._grown = asyncio.Condition()
         self._closed = False
         self.size = 0
@@ -45,11 +49,12 @@ class News:
         """Follow the head until `stop`."""
         loop, nudge = asyncio.get_running_loop(), asyncio.Event()
 
-        def committed(_size: int) -> None:
+        def grown() -> None:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(nudge.set)
 
-        self._home.journal.on_commit(committed)
+        self._home.journal.on_commit(lambda _size: grown())
+        self._work.on_news(grown)
         while not stop.is_set():
             try:
                 size = (await run_in_threadpool(self._home.journal.head))[0]
@@ -64,7 +69,7 @@ class News:
                 if waiting.is_set():
                     break
             else:
-                await _first(stop, nudge)
+                await _first(TOLD_SEC if self._work.told else POLL_SEC, stop, nudge)
         async with self._grown:
             self._closed = True
             self._grown.notify_all()
@@ -80,11 +85,11 @@ class News:
             return not self._closed
 
 
-async def _first(*events: asyncio.Event) -> None:
-    """Wait for any of the events, at most one poll interval."""
+async def _first(seconds: float, *events: asyncio.Event) -> None:
+    """Wait for any of the events, at most so long."""
     tasks = [asyncio.create_task(event.wait()) for event in events]
     try:
-        await asyncio.wait(tasks, timeout=POLL_SEC, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
     finally:
         for task in tasks:
             task.cancel()

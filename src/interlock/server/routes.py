@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from functools import partial
 from typing import Annotated, Any
 
@@ -13,7 +14,7 @@ from interlock.gate import HumanDecision
 from interlock.home import Home
 from interlock.identity import Caller, Person
 from interlock.identity.people import SESSION_US
-from interlock.model.actions import ActionState, ExecutorKind, Proposal
+from interlock.model.actions import ActionState, Proposal
 from interlock.model.errors import Conflict, InvalidInput
 from interlock.model.ids import check_id
 from interlock.server.bodies import (
@@ -97,7 +98,7 @@ async def sign_out(request: Request, response: Response) -> None:
 async def propose(request: Request, response: Response, caller: Known) -> View:
     """Propose an action. 201 when it was decided, 202 when it is held for a person, 200 for a repetition."""
     home = home_of(request)
-    body = await read(request, ProposeBody)
+    body = await read(request, ProposeBody, opaque="checkpoint")
     proposal = Proposal(
         topic=body.topic,
         args=body.args,
@@ -109,16 +110,20 @@ async def propose(request: Request, response: Response, caller: Known) -> View:
         confidence=body.confidence,
         reasoning=body.reasoning,
         alternatives=tuple(body.alternatives),
+        checkpoint=body.checkpoint,
     )
     if body.retry_of is not None:
         check_id(body.retry_of, "act", "$.retry_of")
-    proposed = await home.gate.propose_async(proposal, caller, predecessor=body.retry_of)
+    dispatcher: Dispatcher = request.app.state.dispatcher
+    with dispatcher.place(body.topic) as room:
+        proposed = await home.gate.propose_async(
+            proposal, caller, predecessor=body.retry_of, dispatching=room
+        )
+        if proposed.claim is not None:
+            await dispatcher.at_once(proposed.claim)
     row = proposed.action
     if row is None:
         raise Conflict("The proposal left no action.")
-    if proposed.created and ExecutorKind(row.executor).dispatched and row.status is ActionState.ALLOWED:
-        dispatcher: Dispatcher = request.app.state.dispatcher
-        await dispatcher.at_once(row.id)
     view = await run_in_threadpool(home.views.action, row.id, caller)
     if not proposed.created:
         response.status_code = 200
@@ -140,6 +145,18 @@ async def list_actions(request: Request, caller: Reviewing, state: str, cursor: 
 async def get_action(request: Request, action_id: str, caller: Known) -> View:
     """One action, as the caller may see it."""
     return await run_in_threadpool(home_of(request).views.action, action_id, caller)
+
+
+@router.get("/actions/{action_id}/checkpoint")
+async def get_checkpoint(request: Request, action_id: str, caller: Known) -> View:
+    """What the agent kept with its proposal; for that agent alone."""
+    found = await run_in_threadpool(home_of(request).gate.checkpoint, action_id, caller)
+    content = found.content
+    return {
+        "id": found.action_id,
+        "state": found.state,
+        "checkpoint": None if content is None else base64.b64encode(content).decode(),
+    }
 
 
 @router.post("/actions/{action_id}/withdraw")

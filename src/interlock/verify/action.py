@@ -47,10 +47,12 @@ class Action:
         severity, tier: of the verdict in force: the one that it was opened with, or made stale by.
         until: end of the allow, or of the open request, in microseconds; None where the log does not say.
         permitted: whether an executor elsewhere runs it. offline: the permit that may run it unredeemed.
-        requested_at: when its request was made.
+        requested_at: when its request was made. turn: how many owners were asked before who is asked now.
         log_epoch: the number of the log's epoch in which it was opened.
+        outcome: succeeded or failed, once it is settled.
         epoch, claimed_at: of its last claim. permit: that it was claimed with.
         editing: who answers the request with an edit, and the action hash they signed for it.
+        probe: by which it is to be read before it runs. reading: the mark of what its request shows.
     """
 
     __slots__ = (
@@ -64,8 +66,11 @@ class Action:
         "key",
         "log_epoch",
         "offline",
+        "outcome",
         "permitted",
         "policy",
+        "probe",
+        "reading",
         "requested_at",
         "review_hash",
         "revision",
@@ -73,6 +78,7 @@ class Action:
         "state",
         "step_up",
         "tier",
+        "turn",
         "until",
     )
 
@@ -88,10 +94,12 @@ class Action:
         self.tier: int | None = entry.get("tier")
         self.until: int | None = entry.get("expires_at")
         self.requested_at = 0
+        self.turn = 0
         self.log_epoch = log_epoch
         self.key: str | None = entry.get("key")
         self.permitted = entry["executor"] == "permitted"
         self.offline: str | None = None
+        self.outcome = ""
         self.epoch: int | None = None
         self.claimed_at = 0
         self.approval: str | None = None
@@ -99,13 +107,16 @@ class Action:
         self.step_up = False
         self.editors = editors
         self.editing: tuple[str, str | None] | None = None
+        self.probe: str | None = entry.get("probe")
+        self.reading: str | None = None
 
     def decided_anew(self, entry: Mapping[str, Any], policy: str) -> None:
         """A verdict takes the place of the one in force."""
         self.policy = policy
         self.severity = severity(entry)
         self.tier = entry.get("tier")
-        self.until = None
+        self.until = entry.get("expires_at")
+        self.turn = 0
 
     def is_tighter(self, entry: Mapping[str, Any]) -> bool:
         """Whether an entry's verdict is stricter than the one in force, as far as entries tell."""

@@ -3,7 +3,7 @@
 1. Everything decided names the policy that was active at that moment, an activation names its predecessor:
    an older policy put back behind the gate's back shows at the first action it decides.
 2. A key does nothing before it was made and nothing after it was revoked. What was proposed with a key of a
-   person was proposed by no agent.
+   person was proposed by no agent, and is a rollback that this person asked for (`rollbacks.py`).
 3. A decision is that of a person who is enrolled then, with the role for it, and with no key but their own.
 4. Nobody approves what their own agent requested, or what they edited. A decision that says it was made alone
    (`solo`) may be both, while exactly one person is enrolled, and is listed apart; so is that of an editor
@@ -98,7 +98,8 @@ class Authority:
         key = entry.get("key")
         if key is not None:
             kind = self._keys.get(key)
-            if kind is not None and kind[0] not in _PROPOSES:
+            asked = ("person", entry.get("asked_by"))  # for a rollback, and by nobody else
+            if kind is not None and kind[0] not in _PROPOSES and kind != asked:
                 raise Broken(f"it was proposed with a key of kind {kind[0]}")
 
     def claimed(self, entry: Mapping[str, Any]) -> None:

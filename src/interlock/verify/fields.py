@@ -20,7 +20,7 @@ _RULED = "decision text, policy text, verdict text, inputs text?, observed text?
 _OPENED = (
     f"{_ACTION}, {_RULED}, action_hash text, rule text, owner text, topic text, agent text, executor text, "
     "approval text?, review_hash text?, tier number?, key text?, expires_at number?, predecessor text?, "
-    "request text?, step_up bool?"
+    "request text?, step_up bool?, probe text?, undoes text?, asked_by text?"
 )
 _REPORTED = f"{_ACTION}, epoch number, outcome text"
 
@@ -28,24 +28,37 @@ _TABLE = {
     "policy.activated": "snapshot text, by text, previous text?, reason text?",
     "action.proposed": _OPENED,
     "action.edited": f"{_OPENED}, supersedes text, person text",
-    "action.redecided": f"{_ACTION}, {_RULED}, was text, approval text?, review_hash text?, step_up bool?",
-    "action.stale": f"{_ACTION}, {_RULED}, was text",
+    "action.redecided": (
+        f"{_ACTION}, {_RULED}, was text, approval text?, review_hash text?, step_up bool?, "
+        "expires_at number?, probe text?, reading text?, read_at number?"
+    ),
+    "action.stale": f"{_ACTION}, {_RULED}, was text, because text?, reading text?, read_at number?",
     "action.claimed": (
         f"{_ACTION}, epoch number, holder text, action_hash text, policy text, approval text?, "
-        "review_hash text?, permit text?, assumed bool?"
+        "review_hash text?, permit text?, assumed bool?, reading text?, read_at number?"
     ),
     "action.settled": f"{_REPORTED}, action_hash text, output text, applied bool",
     "action.in_doubt": f"{_REPORTED}, action_hash text, applied bool, recovery number?",
     "action.reconciled": f"{_REPORTED}, person text, note text, key text?",
     "action.late_report": f"{_REPORTED}, applied bool, action_hash text?, settled text?",
-    "action.expired": f"{_ACTION}, was text, approval text?",
+    "action.rolled_back": f"{_ACTION}, rollback text",
+    "action.expired": f"{_ACTION}, was text, approval text?, on_timeout text?, kill text?",
     "action.withdrawn": f"{_ACTION}, was text, agent text, key text?",
     "action.revoked": f"{_ACTION}, was text, person text, key text?",
     "approval.decided": (
         f"{_ACTION}, approval text, action_hash text, review_hash text, decision text, person text, "
         "solo bool, key text?, reason_code text?, assertion object?, answer object?, tightened bool?"
     ),
-    "approval.escalated": f"{_ACTION}, approval text, owner text",
+    "approval.escalated": (
+        f"{_ACTION}, approval text, owner text, turn number?, until number?, passed_over list?"
+    ),
+    "approval.unanswered": (
+        f"{_ACTION}, approval text, action_hash text, review_hash text, expires_at number"
+    ),
+    "approval.probed": (
+        f"{_ACTION}, approval text, action_hash text, probe text, reading text?, read_at number, "
+        "review_hash text"
+    ),
     "idempotency.conflict": "action text, agent text, key text?",
     "constraint.breached": f"{_ACTION}, epoch number, constraint text",
     "key.added": "key text, key_kind text, topics list, by text, person text?",
@@ -62,7 +75,7 @@ _TABLE = {
     ),
     "kill.engaged": (
         "kill text, scope text, target text?, reason text, by text, key text?, drill bool?, running number, "
-        "actions list"
+        "actions list, approval text?"
     ),
     "kill.rearmed": "kill text, people list, solo bool, reason text, by text, key text?",
     "kill.drill": "kill text, by text, stop_us number, running number",

@@ -19,7 +19,9 @@
    requested anew. A claimed action is not edited and ends with its outcome; what has ended stays so.
 6. In doubt without a claim is only what was open when a new epoch of the ledger was opened, and nothing that
    was open then goes on in any other way.
-7. What a kill switch covers is not let run; `stops.py` says what that means.
+7. What rests on the state of the world runs only as it was read and shown; `probes.py` says what that means.
+8. What a kill switch covers is not let run; `stops.py` says what that means.
+8. What nobody answers ends after its time, and not before; `silence.py` says what may come of it.
 
 What entries mean, and which fields each kind carries: `docs/ledger.md`.
 """
@@ -29,6 +31,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from interlock.verify import probes, silence
 from interlock.verify.action import (
     CLAIMED_ONCE,
     OFFLINE_TIERS,
@@ -149,6 +152,7 @@ class Life:
             raise Broken("the approval request was made before")
         self._requests[approval] = entry["action"]
         action.approval, action.review_hash, action.requested_at = approval, review_hash, entry["at"]
+        action.turn = 0
         action.step_up = entry.get("step_up") is True
 
     def redecided(self, entry: Mapping[str, Any]) -> None:
@@ -162,6 +166,7 @@ class Life:
             return
         action.state = State.HELD
         self._request(action, entry)
+        probes.anew(action, entry)
 
     def _confirmed(self, action: Action, entry: Mapping[str, Any], policy: str) -> None:
         if entry.get("approval") is not None:
@@ -175,7 +180,10 @@ class Life:
     # --- stopping -----------------------------------------------------------------------------------------
 
     def stale(self, entry: Mapping[str, Any]) -> None:
+        action = self._current(entry)
+        could_run, approved = action.state is State.MAY_RUN, action.approval is not None
         self._stopped(entry).state = State.STALE
+        probes.stale(action, entry, could_run=could_run, approved=approved)
 
     def over(self, entry: Mapping[str, Any]) -> None:
         self._end(entry, self._stopped(entry))
@@ -194,8 +202,10 @@ class Life:
 
     def _end(self, entry: Mapping[str, Any], action: Action, outcome: str = "") -> None:
         action.state = State.SETTLED if outcome else State.ENDED
+        action.outcome = outcome
         action.action_hash, action.approval, action.review_hash, action.offline = "", None, None, None
         action.key, action.editors, action.policy = None, (), ""
+        action.probe = action.reading = None
         action.about = None
         alike = (action.revision, action.epoch, action.state, outcome)
         self._actions[entry["action"]] = self._alike.setdefault(alike, action)
@@ -233,7 +243,64 @@ class Life:
         self._passkeys.check(entry, needed=step_up and answer == "approve")
         if late:
             raise Broken("the request was answered after its time")
+        if answer == "approve":
+            probes.check_permission(action)
         self._check_running(action)
+
+    def probed(self, entry: Mapping[str, Any]) -> None:
+        probes.shown(self._asked(entry), entry)
+
+    # --- nobody answering ---------------------------------------------------------------------------------
+
+    def escalated(self, entry: Mapping[str, Any]) -> None:
+        action = self._asked(entry)
+        silence.take_turn(action, entry, late=self._is_late(action, entry["at"]))
+        self._check_running(action)
+
+    def unanswered(self, entry: Mapping[str, Any]) -> None:
+        action = self._asked(entry)
+        early = self._is_early(action, entry["at"])
+        self._requests[entry["approval"]] = _DECIDED
+        action.state, action.until = State.MAY_RUN, entry["expires_at"]
+        silence.check_allowed(action, entry, early=early)
+        probes.check_permission(action)
+        self._check_running(action)
+
+    def stopping(self, entry: Mapping[str, Any]) -> None:
+        """A kill switch that a lane engages, because nobody answered."""
+        if silence.stops(entry):
+            action = self._asked(entry)
+            early = self._is_early(action, entry["at"])
+            silence.check_stopped(action, entry, early=early)
+
+    def expired(self, entry: Mapping[str, Any]) -> None:
+        action = self._current(entry)
+        about, held = action.about, action.state is State.HELD
+        early = entry.get("on_timeout") is not None and held and self._is_early(action, entry["at"])
+        self._end(entry, self._stopped(entry))
+        silence.check_end(entry, held=held, early=early)
+        kill = entry.get("kill")
+        if kill is not None and about is not None:
+            self._stops.check_agent(kill, about[0])
+
+    def _asked(self, entry: Mapping[str, Any]) -> Action:
+        """The action of the open request that an entry names."""
+        about = self._requests.get(entry["approval"])
+        if about is None:
+            raise Unfounded("nobody requested this approval")
+        if about is _DECIDED:
+            raise Broken("the approval request was answered before")
+        action = self._actions[about]
+        self._check_epoch(action)
+        if action.approval != entry["approval"] or action.state is not State.HELD:
+            raise Broken("the request had ended before")
+        if (entry.get("action", about), entry.get("revision", action.revision)) != (about, action.revision):
+            raise Broken("it names another action or revision than was requested")
+        return action
+
+    def _is_early(self, action: Action, at: int) -> bool:
+        """Whether its request had time left, where entries say how much it has."""
+        return action.until is not None and not self._is_late(action, at)
 
     # --- running ------------------------------------------------------------------------------------------
 
@@ -283,6 +350,7 @@ class Life:
         if entry.get("review_hash") != action.review_hash:
             raise Broken("the claim names another review hash than was approved")
         again = state is State.CLAIMED
+        probes.check_claim(action, entry, again=again)
         if entry.get("permit") is not None:
             self._redeemed(action, entry, again=again)
             return
@@ -383,6 +451,17 @@ class Life:
         if action.log_epoch != self._epochs.number and not recovering:
             self._check_epoch(action)
         return action
+
+    def standing(self, action_id: str) -> tuple[State, str]:
+        """How far an action came, and its outcome if it is settled. Raises `Unfounded` for an unknown one."""
+        action = self._actions.get(action_id)
+        if action is None:
+            raise Unfounded("the action that it names was never proposed")
+        return action.state, action.outcome
+
+    def check_revision(self, entry: Mapping[str, Any]) -> None:
+        """Raises `Broken` unless the entry is about the current revision of its action."""
+        self._current(entry)
 
     def _check_epoch(self, action: Action) -> None:
         number = self._epochs.number

@@ -25,6 +25,7 @@ from interlock.verify.life import Life
 from interlock.verify.passkeys import Passkeys, Roster
 from interlock.verify.permits import Permits
 from interlock.verify.report import Findings
+from interlock.verify.rollbacks import Rollbacks
 from interlock.verify.stops import Stops
 
 MAX_NAMESPACES = 64
@@ -65,7 +66,10 @@ class Meaning:
                 return
         if self.epochs.opening is not None:
             self.epochs.passing(entry)
-        for step in space.steps[entry["kind"]]:
+        steps = space.steps[entry["kind"]]
+        if space.rollbacks.due is not None:
+            steps = (space.rollbacks.passing, *steps)
+        for step in steps:
             try:
                 step(entry)
             except Broken as error:
@@ -163,7 +167,7 @@ class Meaning:
 class _Space:
     """The rules of one namespace, and which of them each kind of entry has to pass."""
 
-    __slots__ = ("authority", "life", "passkeys", "permits", "steps", "stops")
+    __slots__ = ("authority", "life", "passkeys", "permits", "rollbacks", "steps", "stops")
 
     def __init__(self, meaning: Meaning, roster: Roster | None) -> None:
         self.authority = authority = Authority()
@@ -178,22 +182,33 @@ class _Space:
             meaning.epochs,
             editor_approved=meaning._editor_approved,
         )
+        self.rollbacks = rollbacks = Rollbacks(authority, life)
         under, acted = authority.under_policy, authority.acted
         steps: dict[str, tuple[_Step, ...]] = {
             "policy.activated": (authority.activated,),
-            "action.proposed": (authority.proposed, check_floor, life.proposed),
-            "action.edited": (authority.proposed, check_floor, self._edited, life.edited),
+            "action.proposed": (authority.proposed, check_floor, life.proposed, rollbacks.proposed),
+            "action.edited": (
+                authority.proposed,
+                check_floor,
+                self._edited,
+                life.edited,
+                rollbacks.edited,
+            ),
             "action.redecided": (under, check_floor, life.redecided),
             "action.stale": (under, check_floor, life.stale),
-            "action.expired": (life.over,),
+            "action.expired": (life.expired,),
             "action.withdrawn": (life.over,),
             "action.revoked": (acted, life.over),
-            "approval.decided": (meaning._answered, life.decided),
+            "approval.decided": (meaning._answered, life.decided, rollbacks.decided),
+            "approval.escalated": (life.escalated,),
+            "approval.probed": (life.probed,),
+            "approval.unanswered": (life.unanswered,),
             "action.claimed": (authority.claimed, life.claimed),
-            "action.settled": (life.settled,),
+            "action.settled": (life.settled, rollbacks.settled),
             "action.in_doubt": (life.in_doubt,),
-            "action.reconciled": (acted, life.reconciled),
-            "action.late_report": (life.late,),
+            "action.reconciled": (acted, life.reconciled, rollbacks.settled),
+            "action.late_report": (life.late, rollbacks.settled),
+            "action.rolled_back": (rollbacks.rolled_back,),
             "key.added": (authority.key_added,),
             "key.revoked": (authority.key_revoked,),
             "person.added": (authority.person_added,),
@@ -201,7 +216,7 @@ class _Space:
             "passkey.added": (self._whose_passkey, passkeys.added),
             "passkey.revoked": (passkeys.revoked,),
             "permit.minted": (under, life.minted),
-            "kill.engaged": (stops.put_on,),
+            "kill.engaged": (life.stopping, stops.put_on),
             "kill.rearmed": (stops.lifted,),
             "kill.drill": (stops.drilled,),
             "subject.erased": (meaning.epochs.erase,),

@@ -91,6 +91,12 @@ class Stops:
             if switch.covers(*about):
                 raise Broken(f"the kill switch {kill} covered it")
 
+    def check_agent(self, kill: str, agent: str) -> None:
+        """Raises `Broken` unless that kill switch is on, for this agent."""
+        switch = self._on.get(kill)
+        if switch is None or (switch.scope, switch.target, switch.drill) != ("agent", agent, False):
+            raise Broken("the kill switch that it names is not on for its agent")
+
     def paused(self, about: tuple[str, str], since: int, now: int) -> int:
         """For how many microseconds of that time this agent's actions of this topic were covered."""
         total, end = 0, since

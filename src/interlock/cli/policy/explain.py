@@ -12,7 +12,7 @@ from interlock.cli import installation, report
 from interlock.cli.options import AsJson, ComparedHome, PolicyFile
 from interlock.cli.report import Line
 from interlock.model.errors import InvalidInput
-from interlock.model.verdicts import DEFAULT_OWNER, OnTimeout
+from interlock.model.verdicts import Lane, OnTimeout
 
 if TYPE_CHECKING:
     from interlock.policy import Explanation, Match
@@ -88,11 +88,18 @@ def _match(match: Match) -> dict[str, Any]:
     }
 
 
-def _end(on_timeout: OnTimeout, owner: str) -> str:
+def _end(lane: Lane, owner: str) -> str:
     """What the end of the window does."""
-    if on_timeout is OnTimeout.ESCALATE and owner != DEFAULT_OWNER:
-        return f"{DEFAULT_OWNER} are asked for as long again, then it expires"
-    return "expires, not run"
+    _, *turns = lane.turns(owner)
+    asked = [f"{turn.owner} for {report.span(turn.window_sec)}" for turn in turns]
+    ends = _ENDS.get(lane.on_timeout, "expires, not run")
+    return f"asks {', then '.join(asked)}; then {ends}" if asked else ends
+
+
+_ENDS = {
+    OnTimeout.KILL_SWITCH: "expires, not run, and its agent is stopped",
+    OnTimeout.ALLOW: "runs, unanswered",
+}
 
 
 def _explained(explanation: Explanation, assumptions: list[str]) -> list[Line]:
@@ -112,7 +119,7 @@ def _explained(explanation: Explanation, assumptions: list[str]) -> list[Line]:
     if verdict.lane is not None:
         lane = verdict.lane
         lines.append(
-            f"  waits {report.span(lane.window_sec)}, then {_end(lane.on_timeout, verdict.owner)}; "
+            f"  waits {report.span(lane.window_sec)}, then {_end(lane, verdict.owner)}; "
             f"once approved, runs within {report.span(lane.valid_sec)}"
         )
     if verdict.triggers:

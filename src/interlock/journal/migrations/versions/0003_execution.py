@@ -12,8 +12,30 @@ depends_on = None
 NUMBER = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 
+_TELL = """
+    CREATE FUNCTION interlock_tell() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        PERFORM pg_notify('interlock', NEW.namespace);
+        RETURN NULL;
+    END
+    $$
+"""
+"""Other processes listen (`hearing.py`). Equal notifications of one transaction are one."""
+
 
 def upgrade() -> None:
+    op.add_column("actions", sa.Column("probe", TEXT, nullable=True))
+    op.add_column("approvals", sa.Column("reading", TEXT, nullable=True))
+    op.add_column("approvals", sa.Column("probe_at", sa.BigInteger(), nullable=True))
+    to_probe = sa.text("state = 'held' AND probe_at IS NOT NULL")
+    op.create_index(
+        "approvals_to_probe",
+        "approvals",
+        ["namespace", "probe_at"],
+        unique=False,
+        sqlite_where=to_probe,
+        postgresql_where=to_probe,
+    )
     op.create_table(
         "kill_switches",
         sa.Column("namespace", TEXT, nullable=False),
@@ -59,6 +81,48 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("namespace", "id"),
         sqlite_with_rowid=False,
     )
+    op.add_column("actions", sa.Column("undoes", TEXT, nullable=True))
+    op.add_column("actions", sa.Column("undone_by", TEXT, nullable=True))
+    op.create_table(
+        "before_states",
+        sa.Column("namespace", TEXT, nullable=False),
+        sa.Column("action_id", TEXT, nullable=False),
+        sa.Column("revision", NUMBER, autoincrement=False, nullable=False),
+        sa.Column("payload", NUMBER, autoincrement=False, nullable=False),
+        sa.Column("reading", TEXT, nullable=False),
+        sa.Column("mac", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("namespace", "action_id", "revision"),
+    )
+    op.create_table(
+        "checkpoints",
+        sa.Column("namespace", TEXT, nullable=False),
+        sa.Column("action_id", TEXT, nullable=False),
+        sa.Column("payload", NUMBER, autoincrement=False, nullable=False),
+        sa.Column("hash", TEXT, nullable=False),
+        sa.Column("mac", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("namespace", "action_id"),
+    )
+    op.create_table(
+        "undelivered",
+        sa.Column("namespace", TEXT, nullable=False),
+        sa.Column("id", TEXT, nullable=False),
+        sa.Column("webhook", TEXT, nullable=False),
+        sa.Column("ids", TEXT, nullable=False),
+        sa.Column("reason", TEXT, nullable=False),
+        sa.Column("failed_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("namespace", "id"),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "followed",
+        sa.Column("namespace", TEXT, nullable=False),
+        sa.Column("agent", TEXT, nullable=False),
+        sa.Column("position", NUMBER, autoincrement=False, nullable=False),
+        sa.Column("holder", TEXT, nullable=False),
+        sa.Column("until", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("namespace", "agent"),
+        sqlite_with_rowid=False,
+    )
     op.create_table(
         "executors",
         sa.Column("namespace", TEXT, nullable=False),
@@ -70,3 +134,22 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("namespace", "id"),
         sqlite_with_rowid=False,
     )
+    op.create_table(
+        "redelivered",
+        sa.Column("namespace", TEXT, nullable=False),
+        sa.Column("key", TEXT, nullable=False),
+        sa.Column("times", NUMBER, autoincrement=False, nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("namespace", "key"),
+        sqlite_with_rowid=False,
+    )
+    if op.get_bind().dialect.name == "postgresql":
+        op.execute(_TELL)
+        op.execute(
+            "CREATE TRIGGER interlock_grown AFTER UPDATE OF size ON head FOR EACH ROW"
+            " WHEN (OLD.size IS DISTINCT FROM NEW.size) EXECUTE FUNCTION interlock_tell()"
+        )
+        op.execute(
+            "CREATE TRIGGER interlock_enqueued AFTER INSERT ON segments FOR EACH ROW"
+            " EXECUTE FUNCTION interlock_tell()"
+        )
