@@ -148,18 +148,18 @@ class Desk:
 def test_a_function_that_its_module_guards_is_found_behind_its_guard(
     policy: Path, book: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "shop_tools.py").write_text(MODULE.format(policy=str(policy)))
+    (tmp_path / "guarded_tools.py").write_text(MODULE.format(policy=str(policy)))
     monkeypatch.syspath_prepend(tmp_path)
-    import shop_tools  # type: ignore[import-not-found]
+    import guarded_tools  # type: ignore[import-not-found]
 
     try:
-        assert shop_tools.work(str(book)) == 7
-        assert shop_tools.Desk.look(str(book)) == 8
+        assert guarded_tools.work(str(book)) == 7
+        assert guarded_tools.Desk.look(str(book)) == 8
         assert apart.noted(book) == ["worked"]
         assert apart.pids(book) != [os.getpid()]
     finally:
-        shop_tools.gate.close()
-        del sys.modules["shop_tools"]
+        guarded_tools.gate.close()
+        del sys.modules["guarded_tools"]
 
 
 def test_what_a_module_calls_when_it_is_imported_is_not_proposed_again(
