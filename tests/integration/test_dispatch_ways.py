@@ -239,6 +239,31 @@ def test_too_many_requests_after_an_unanswered_attempt_prove_nothing(
     assert run(house, allowed(house, "pay.keyed", order_id="B"))["state"] == "failed"
 
 
+def test_what_runs_after_a_policy_changed_is_repeated_only_as_that_policy_says(
+    open_house: Callable[..., House],
+    service: Service,
+    monkeypatch: pytest.MonkeyPatch,
+    database: str,
+) -> None:
+    """The entry that is approved is the one that is carried out, and its promise is the one that counts."""
+    monkeypatch.setattr(dispatcher_module, "RETRY_AFTER_SEC", (0.01, 0.02, 0.03))
+    keyed = POLICY.replace("PAY", service.url)
+    house = open_house(keyed)
+    action = allowed(house, "pay.keyed", order_id="A")
+    asks = "  - {id: ask, match: {topics: [pay.keyed]}, decision: require_approval, owner: ops}\n"
+    house.activate(
+        keyed.replace("422, 429], idempotent: {retention: 1h}", "429]").replace(
+            "no_effect: [402, 429], idempotent: {retention: 1h}", "no_effect: [402, 429]"
+        )
+        + asks
+    )
+    assert house.state(action) == "held"
+    house.answer(action, house.person("ann", Role.REVIEWER), Answer.APPROVE)
+    service.script = [(500, {}), (200, {})]
+    assert run(house, action)["state"] == "in_doubt"
+    assert len(service.keys) == 1
+
+
 def test_nothing_is_repeated_on_a_clock_that_jumped_meanwhile(
     open_house: Callable[..., House],
     service: Service,

@@ -31,7 +31,7 @@ from postgres import Postgres, run
 DATABASES = BOTH
 LONG = bool(os.environ.get("INTERLOCK_LONG"))
 KILLING_SEC = 120 if LONG else 15
-WAIT_SEC = 90.0
+WAIT_SEC = 200.0
 FINAL = {"succeeded", "in_doubt"}
 
 

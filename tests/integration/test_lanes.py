@@ -494,17 +494,35 @@ def test_silence_waits_for_the_verdict_of_the_policy_in_force(open_house: Open, 
     assert (house.state(action), of_kind(house, "approval.unanswered")) == ("held", [])
 
 
+@pytest.mark.parametrize("amount", ["20.00", "8.00"])
 def test_an_edit_of_what_silence_would_allow_is_not_allowed_by_silence(
-    open_house: Open, clock: ManualClock, tmp_path: Path
+    open_house: Open, clock: ManualClock, tmp_path: Path, amount: str
 ) -> None:
+    """Whether the policy alone would let the new arguments pass, or would ask and take silence for a yes."""
     house = open_house(
         QUIET.replace("[pay.charge, notes.add]}", "[pay.charge]}\n    when: args.amount_usd < 9"), clock=clock
     )
     action, ann = quiet(house), house.person("Ann")
-    house.answer(action, ann, Answer.EDIT, args={**CHARGE, "amount_usd": "20.00"})
+    house.answer(action, ann, Answer.EDIT, args={**CHARGE, "amount_usd": amount})
     swept(house, clock, 10)
     assert asked(house, action)["on_timeout"] == "escalate"
     swept(house, clock, 10)
+    assert house.state(action) == "expired"
+    assert of_kind(house, "approval.unanswered") == []
+    proved(house, tmp_path)
+
+
+def test_what_became_stale_is_not_allowed_by_silence_though_the_new_policy_would_take_it_for_a_yes(
+    open_house: Open, clock: ManualClock, tmp_path: Path
+) -> None:
+    house = open_house(QUIET, clock=clock)
+    action = quiet(house)
+    house.activate(QUIET.replace("valid: 5m}", "valid: 5m}\n    constraints: {max_runtime_sec: 50}"))
+    (again,) = (each for each in of_kind(house, "action.redecided") if each["was"] == "stale")
+    assert again["approval"] is not None
+    assert asked(house, action)["on_timeout"] == "escalate"
+    for _ in range(200):
+        swept(house, clock, 10)
     assert house.state(action) == "expired"
     assert of_kind(house, "approval.unanswered") == []
     proved(house, tmp_path)

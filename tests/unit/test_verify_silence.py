@@ -151,7 +151,9 @@ def test_what_was_held_anew_has_the_time_that_its_re_decision_says() -> None:
         expires_at=2_000,
         at=10,
     )
-    silent = {**SILENT, "approval": apr(2), "review_hash": "ef" * 32}
-    assert follow(HELD, stale, anew, {**silent, "at": 2_000}) == []
-    assert "before the request's time is over" in follow(HELD, stale, anew, {**silent, "at": 1_999})[0]
+    answer = of("approval.decided", person=BOB, approval=apr(2), review_hash="ef" * 32)
+    assert follow(HELD, stale, anew, {**answer, "at": 1_999}) == []
+    assert "after its time" in follow(HELD, stale, anew, {**answer, "at": 2_000})[0]
+    silent = {**SILENT, "approval": apr(2), "review_hash": "ef" * 32, "at": 2_000}
+    assert "stale and held anew" in follow(HELD, stale, anew, silent)[0]
     assert "the request had ended" in follow(HELD, stale, anew, SILENT)[0]

@@ -9,8 +9,9 @@
    has passed, it ends at once, as its lane says. Escalations are never run through for the record.
 3. In the end nobody answered. With `deny` and `escalate` the action expires. With `kill_switch` it expires
    and its agent is stopped (`ending.py`). With `allow` it may run, which is no approval: only at tiers 1 and
-   2, with a catalogue entry, under the policy in force, with a reading where it has a probe, and if the sweep
-   comes within `PROMPT_US`. Later, nobody knows whether anybody could have answered: it expires.
+   2, with a catalogue entry, under the policy in force, with a reading where it has a probe, as it was first
+   requested, and if the sweep comes within `PROMPT_US`. Later, nobody knows whether anybody could have
+   answered: it expires.
 4. A kill switch stops these clocks while it covers what is held: nothing escalates, ends or runs. What had
    run out before it was covered ends all the same: of two requests whose lanes stop the agent, the second
    does not wait to stop it anew when people have just lifted the first one's kill switch.
@@ -200,7 +201,8 @@ def _unanswered(tx: Tx, approval: ApprovalRow, row: ActionRow, *, late: int) -> 
     lane = row.decided.lane
     allows = lane is not None and lane.on_timeout is OnTimeout.ALLOW and late <= PROMPT_US
     unread = row.probe is not None and approval.reading is None
-    if lane is None or not allows or unread or row.decided.tier not in _MAY_RUN_UNANSWERED:
+    again = approval.editor is not None or approval.supersedes is not None
+    if lane is None or not allows or unread or again or row.decided.tier not in _MAY_RUN_UNANSWERED:
         expire(tx, row)
     elif stops.covering(tx, row.agent, row.topic) is not None:
         save_approval(tx, approval._replace(due_at=tx.now + FROZEN_US))

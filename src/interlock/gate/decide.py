@@ -293,7 +293,7 @@ class Deciding:
             before=row,
             supersedes=approval,
             editor=person,
-            held_by_gate=verdict is not decided,
+            held_by_gate=verdict.held and not decided.held,
         )
         following = approval_of(tx, successor)
         save_approval(

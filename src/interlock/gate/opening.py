@@ -66,7 +66,6 @@ def new_row(
 ) -> ActionRow:
     """The row of one revision, in the state its verdict gives it; `record` adds payload and times."""
     binding = sealed.binding
-    entry = policy.entry(binding.topic)
     return ActionRow(
         namespace=binding.namespace,
         id=action_id,
@@ -84,9 +83,7 @@ def new_row(
         output=None,
         fingerprint=fingerprint,
         predecessor=predecessor,
-        retention_sec=None
-        if entry is None or entry.execute is None
-        else entry.execute.idempotent_retention_sec,
+        retention_sec=retention(policy, binding.topic),
         proposed_at=0,
         changed_at=0,
         expires_at=None,
@@ -96,6 +93,12 @@ def new_row(
         claimed_at=None,
         probe=probe_of(policy, binding.topic),
     )
+
+
+def retention(policy: Policy, topic: str) -> int | None:
+    """For how many seconds whoever runs a topic's actions remembers their key; None where it does not."""
+    entry = policy.entry(topic)
+    return None if entry is None or entry.execute is None else entry.execute.idempotent_retention_sec
 
 
 def state_under(verdict: Verdict) -> ActionState:

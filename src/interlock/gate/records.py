@@ -211,6 +211,7 @@ _CHANGING = (
     "claimed_at",
     "output_hash",
     "probe",
+    "retention_sec",
     "undone_by",
     "seal",
 )

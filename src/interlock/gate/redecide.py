@@ -15,7 +15,7 @@ from sqlalchemy import bindparam, select, text
 
 from interlock.gate.active import require_snapshot
 from interlock.gate.claim import NeedsRedeciding, shown
-from interlock.gate.opening import asks, request, told
+from interlock.gate.opening import asks, request, retention, told
 from interlock.gate.package import Sealed
 from interlock.gate.permit_rows import outstanding
 from interlock.gate.reading import probe_of
@@ -138,6 +138,7 @@ def _void(
         snapshot=policy.snapshot,
         catalogue=policy.entry_digest(row.topic),
         probe=probe_of(policy, row.topic),
+        retention_sec=retention(policy, row.topic),  # what runs is the entry that is decided on now
         expires_at=None,
     )
     if decided.probe != row.probe:
@@ -169,7 +170,7 @@ def _void(
         revision=row.revision,
         was=ActionState.STALE.value,
         action_hash=row.action_hash,
-        **told(verdict, sealed, held_by_gate=verdict is not now),
+        **told(verdict, sealed, held_by_gate=verdict.held and not now.held),
         approval=None if new is None else new.id,
         review_hash=None if new is None else new.review_hash,
         **({} if new is None else {"expires_at": new.expires_at, **asks(decided), **_read(new, reading)}),

@@ -3,10 +3,9 @@
 1. An edit is held whatever the policy says about the new arguments, because a person asked for it.
 2. What a stricter policy made stale is never run on by that: where the new verdict still permits it within
    narrower bounds, a person decides on those.
-3. A verdict that restricts stands as it is. Otherwise owner and lane are those of the verdict before, since
-   the one that permits names nobody who would answer. But silence does not let it run: a lane that allowed
+3. A verdict that restricts stands. Otherwise owner and lane are those of the verdict before, since the one
+   that permits names nobody who would answer. In neither case does silence let it run: a lane that allowed
    that escalates instead.
-
 4. What rests on a world that has changed is decided by a person, whatever the policy would let pass.
 
 All are part of the kernel: replay expects them, words included.
@@ -38,8 +37,13 @@ def held_as_drifted(verdict: Verdict, was: Verdict) -> Verdict:
 
 def _held(verdict: Verdict, was: Verdict, reason: str) -> Verdict:
     if verdict.decision.restrictive:
-        return verdict
-    lane = was.lane or Lane(_DAY, OnTimeout.DENY)
-    if lane.on_timeout is OnTimeout.ALLOW:
-        lane = replace(lane, on_timeout=OnTimeout.ESCALATE)
+        if verdict.lane is None or verdict.lane.on_timeout is not OnTimeout.ALLOW:
+            return verdict
+        return replace(verdict, lane=_answered(verdict.lane))
+    lane = _answered(was.lane or Lane(_DAY, OnTimeout.DENY))
     return replace(verdict, decision=Decision.REQUIRE_APPROVAL, lane=lane, owner=was.owner, reason=reason)
+
+
+def _answered(lane: Lane) -> Lane:
+    """The lane, where silence lets nothing run; the same one where it did not."""
+    return replace(lane, on_timeout=OnTimeout.ESCALATE) if lane.on_timeout is OnTimeout.ALLOW else lane

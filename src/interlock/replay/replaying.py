@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from interlock.model.actions import ActionState
 from interlock.model.errors import InvalidInput
 from interlock.model.verdicts import Decision, OnTimeout, Verdict
 from interlock.replay.comparing import check_logic, compare, compare_held, inputs_of
@@ -78,7 +79,8 @@ class _Open:
     """What is remembered of a revision that may be decided again.
 
     Attributes:
-        policy: the one that decided last. opened_under, kernel: those that decided first.
+        policy: the one that decided last. carried_out_under, kernel: those whose catalogue entry it would run
+            by: of the verdict that opened it, or that was held anew.
         line: where its inputs stand; None where there are none. erased: they were erased.
         verdict: the one in force; None where it is not known.
         because: why it is stale, where that is nothing that the policy decides.
@@ -87,11 +89,11 @@ class _Open:
     __slots__ = (
         "action_hash",
         "because",
+        "carried_out_under",
         "commitment",
         "erased",
         "kernel",
         "line",
-        "opened_under",
         "policy",
         "revision",
         "topic",
@@ -102,7 +104,7 @@ class _Open:
         self.because: object = None
         self.revision = entry.get("revision")
         self.topic = str(entry.get("topic"))
-        self.opened_under = self.policy = entry.get("policy")
+        self.carried_out_under = self.policy = entry.get("policy")
         self.kernel = entry.get("kernel")
         self.action_hash = entry.get("action_hash")
         self.commitment = entry.get("inputs")
@@ -112,7 +114,7 @@ class _Open:
 
 
 class _Running(NamedTuple):
-    """An action that was claimed, since when, and under which policy it was opened."""
+    """An action that was claimed, since when, and by which policy's catalogue entry."""
 
     policy: object
     kernel: object
@@ -161,6 +163,8 @@ class _Replaying:
             self._judge(number, entry, known, None, known)
             if known is not None:
                 known.policy = entry.get("policy")
+                if kind == "action.redecided" and entry.get("was") == ActionState.STALE:
+                    known.carried_out_under, known.kernel = known.policy, entry.get("kernel")
         elif kind == "action.claimed":
             self._claimed(number, entry)
         elif kind in _REPORTS:
@@ -184,7 +188,7 @@ class _Replaying:
         where, action, at = f"entry {number}", entry.get("action"), entry["at"]
         ran, runs = self._open.pop(action, None), self._running.get(action)
         if ran is not None:
-            self._running[action] = _Running(ran.opened_under, ran.kernel, ran.topic, at)
+            self._running[action] = _Running(ran.carried_out_under, ran.kernel, ran.topic, at)
             if ran.policy != entry.get("policy"):
                 self._tally.problem(where, "action.claimed: its policy never decided about it")
         elif runs is not None and not self._remembered(where, runs, at):
@@ -295,7 +299,8 @@ class _Replaying:
     ) -> Outcome:
         was = None if before is None else before.verdict
         anew = entry["kind"] in _AGAIN and entry.get("was") != "stale"
-        if not anew and entry["kind"] != "action.proposed" and not verdict.decision.restrictive:
+        held_anew = not anew and entry["kind"] != "action.proposed"
+        if held_anew and not verdict.decision.restrictive:
             if entry.get("held_by") != "gate":
                 raise Forged("the policy lets it pass, and the entry does not say that the gate holds it")
             if was is None:
@@ -304,6 +309,8 @@ class _Replaying:
             verdict = _hold(entry, ruling, now)(verdict, was)
         elif entry.get("held_by") is not None:
             raise Forged("the entry says that the gate holds it, and the policy decides on it alone")
+        elif held_anew:
+            verdict = _hold(entry, ruling, now)(verdict, verdict)  # silence does not let it run
         compare(entry, verdict)
         if not anew:
             now.verdict = verdict

@@ -63,6 +63,7 @@ class Action:
         "editing",
         "editors",
         "epoch",
+        "held_anew",
         "key",
         "log_epoch",
         "offline",
@@ -107,6 +108,7 @@ class Action:
         self.step_up = False
         self.editors = editors
         self.editing: tuple[str, str | None] | None = None
+        self.held_anew = False
         self.probe: str | None = entry.get("probe")
         self.reading: str | None = None
 
@@ -117,6 +119,7 @@ class Action:
         self.tier = entry.get("tier")
         self.until = entry.get("expires_at")
         self.turn = 0
+        self.held_anew = True
 
     def is_tighter(self, entry: Mapping[str, Any]) -> bool:
         """Whether an entry's verdict is stricter than the one in force, as far as entries tell."""

@@ -2,7 +2,7 @@
 
 1. One owner after the other is asked, each once, while the request is open and no kill switch covers it.
 2. Silence lets an action run only at tiers 1 and 2, by the hashes that were requested, after the request's
-   time. That is no approval, and no answer follows it.
+   time, and if nobody edited it and it was not stale before. That is no approval, and no answer follows it.
 3. A lane stops only the agent that asked, in the name of its request, after the request's time. Nobody else
    names a request where they engage a kill switch.
 4. What expires by its lane had no time left. One whose lane stops the agent names the kill switch.
@@ -38,6 +38,8 @@ def check_allowed(action: Action, entry: Mapping[str, Any], *, early: bool) -> N
     if action.tier not in _UNANSWERED_TIERS:
         what = "nobody catalogued" if action.tier is None else f"is of tier {action.tier}"
         raise Broken(f"silence let run what {what}")
+    if action.editors or action.held_anew:
+        raise Broken("silence let run what was edited, or stale and held anew")
     if entry["action_hash"] != action.action_hash:
         raise Broken("it names another action hash than was requested")
     if entry["review_hash"] != action.review_hash:
