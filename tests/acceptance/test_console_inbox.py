@@ -46,7 +46,10 @@ def test_a_row_says_what_how_much_how_risky_for_whom_and_until_when(desk: Desk, 
     expect(update).to_contain_text("Can be undone")
     expect(update).to_contain_text("Tier 3, external")
     expect(update).to_contain_text(
-        re.compile(r"Due in [34] h \d\d min, then expires, not run; ops-approvers are asked from \d\d:\d\d")
+        re.compile(
+            r"Due in [34] h \d\d min, then expires, not run; ops-approvers are asked from "
+            r"(\d+ \w+, )?\d\d:\d\d"  # with the day, where it is tomorrow's
+        )
     )
     expect(page.get_by_text(re.compile("^Next deadline in"))).to_be_visible()
     expect(page.get_by_text("Why this order: soonest deadline first.")).to_be_visible()

@@ -16,7 +16,7 @@ from interlock.verify import verify_export
 from postgres import Restartable
 
 WAIT_SEC = 200.0
-"""Longer than it takes until what the engine put off is enqueued once more: a minute, and a minute's pause."""
+"""Longer than until what the engine put off is enqueued once more: a minute, and the sweep's pause."""
 pytestmark = pytest.mark.timeout(600)
 
 
