@@ -49,6 +49,7 @@ async def _answer(send: Send, status: int, body: bytes = b"{}", *headers: str) -
         f"HTTP/1.1 {status} X",
         f"content-length: {len(body)}",
         "content-type: application/json",
+        "connection: close",  # said, not only done: or the next request may be sent into the closing
         *headers,
     ]
     await send("\r\n".join(head).encode() + b"\r\n\r\n" + body)
@@ -166,7 +167,7 @@ async def over_mcp(how: str, body: bytes, send: Send, writer: asyncio.StreamWrit
     if request.get("method") != "tools/call" and not how.startswith("greet-"):
         answer = greeting(request) if "method" in request else None
         if answer is None:
-            await send(b"HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n")
+            await send(b"HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
         else:
             await _answer(send, 200, json.dumps(answer).encode())
         return False

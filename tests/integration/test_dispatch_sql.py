@@ -448,3 +448,24 @@ def test_a_caller_that_gives_up_ends_the_statement(elephant: Target) -> None:
 
     asyncio.run(go())
     assert elephant.states() == ["open", "open"]
+
+
+def test_statements_that_take_their_time_keep_nobody_else_waiting(file: Target) -> None:
+    """The threads of an event loop are few, and an effect is recorded through them too."""
+    other = sqlite3.connect(file.admin, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+
+    async def go() -> None:
+        connector = SqlConnector({"shop": file.writer}.get)
+        spec = SqlExecute("shop", "UPDATE orders SET state = 'gone'", None, 9, read_only=False)
+        sends = [
+            asyncio.create_task(connector.send(spec, {}, NO_CONSTRAINTS, timeout_sec=60)) for _ in range(40)
+        ]
+        await asyncio.sleep(0.5)
+        assert not any(send.done() for send in sends)
+        await asyncio.wait_for(asyncio.to_thread(file.states), 20)
+        other.execute("ROLLBACK")
+        assert all(isinstance(outcome, Succeeded) for outcome in await asyncio.gather(*sends))
+
+    asyncio.run(go())
+    other.close()

@@ -37,7 +37,7 @@ def restored(
     saved.put_back()
     house = again(open_house, clock)
     ((seal,),) = house.sql("SELECT seal FROM actions WHERE id = ?", action)
-    house.sql("UPDATE actions SET seal = ? WHERE id = ?", b"\0" + bytes(seal)[1:], action)
+    house.sql("UPDATE actions SET seal = ? WHERE id = ?", bytes([seal[0] ^ 1, *seal[1:]]), action)
     assert agreed(house, *people).opened.number == 2
 
     def show() -> None:

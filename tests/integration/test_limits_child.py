@@ -268,7 +268,7 @@ def test_its_process_ends_with_the_process_that_waits_for_it(policy: Path, book:
         "import sys, apart\nfrom interlock import Gate\n"
         f"Gate.open({str(policy)!r}).guard('pay.out')(apart.pay)\n"
         "from interlock.dispatch.child import Place, run\nfrom interlock.dispatch.stopping import Stopping\n"
-        f"run(Place.of(apart.overstays), {{'book': {str(book)!r}}}, 60.0, Stopping())\n"
+        f"run(Place.of(apart.overstays), {{'book': {str(book)!r}}}, 60.0, Stopping(), lambda: None)\n"
     )
     with subprocess.Popen(
         [sys.executable, "-c", script], env={**os.environ, "PYTHONPATH": _path()}

@@ -91,10 +91,10 @@ def busy(target: Target) -> int:
     return int(found)
 
 
-def until(met: Callable[[], bool]) -> None:
-    end = time.monotonic() + 30
-    while not met():
-        assert time.monotonic() < end
+def until(found: Callable[[], Any], wanted: Any = True) -> None:
+    end = time.monotonic() + 25
+    while (now := found()) != wanted:
+        assert time.monotonic() < end, now
         time.sleep(0.02)
 
 
@@ -127,8 +127,8 @@ def test_what_can_be_ended_is_ended_and_what_became_of_it_follows_the_rule(
 
     def stop() -> None:
         until(lambda: near.exists() and '"hangs"' in near.read_text())
-        until(lambda: hostile.asked("mcp/hang-headers") == hostile.asked("hang-headers") == 1)
-        until(lambda: busy(elephant) == 1)
+        asked = hostile.asked
+        until(lambda: (asked("mcp/hang-headers"), asked("hang-headers"), busy(elephant)), (1, 1, 1))
         house.home.kill_switches.engage(Scope.ALL, None, "smoke", by="test")
 
     async def go() -> None:

@@ -9,6 +9,8 @@
    only told, through `Leases.on_stop`.
 4. What a child was doing when it was ended is `in_doubt`. Where the catalogue says that a repeated call gets
    the first answer, it is called once more, while that lasts; the breach stays on record whatever follows.
+5. Directly before the call the gate is asked whether the claim still holds and no kill switch covers it: a
+   process that was stopped since it claimed runs nothing, and says so.
 """
 
 from __future__ import annotations
@@ -18,10 +20,11 @@ import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from interlock.dispatch.child import Ended, Ending, NotBegun, Place, Raised, Returned, run
-from interlock.dispatch.lease import Leases
+from interlock.dispatch.lease import Leases, withheld
 from interlock.dispatch.stopping import Stopping
 from interlock.gate import Claim, Gatekeeper, Report
 from interlock.gate.claim import remembered_until
@@ -33,6 +36,8 @@ from interlock.model.errors import (
     InDoubt,
     InvalidInput,
     NoEffect,
+    NotClaimable,
+    StaleClaim,
 )
 from interlock.model.money import decimal_of
 from interlock.model.verdicts import Tier
@@ -52,13 +57,15 @@ def run_sync(gate: Gatekeeper, leases: Leases, claim: Claim, function: Callable[
     Raises:
         ConstraintBreached: a constraint stopped it, before it ran or on its way. InDoubt: a kill switch
             stopped it on its way, or its process ended. ConstraintUnenforceable: it needs a process of its
-            own and cannot be run there; nothing was run.
+            own and cannot be run there; nothing was run. NotClaimable: the claim lapsed, or a kill switch
+            was engaged, before it ran.
     """
     entry = _before(gate, claim)
     limit = claim.verdict.constraints.max_runtime_sec
     if limit is not None:
         return _run_apart(gate, leases, claim, _place(gate, claim, function, args), typed_args(claim, entry))
     with leases.keep(claim):
+        _check(gate, claim)
         try:
             result = function(*args, **typed_args(claim, entry))
         except BaseException as error:
@@ -82,6 +89,7 @@ async def run_async(
         place = await to_thread(_place, gate, claim, function, args)
         return await _run_apart_async(gate, leases, claim, place, typed_args(claim, entry))
     with leases.keep(claim):
+        await to_thread(_check, gate, claim)
         try:
             result = await function(*args, **typed_args(claim, entry))
         except BaseException as error:
@@ -157,12 +165,15 @@ def _run_apart(
     limit = float(claim.verdict.constraints.max_runtime_sec or 0)
     breach = None
     with leases.keep(claim) as stopping, (given_up or Stopping()).heard(stopping.tell):
-        ending = run(place, args, limit, stopping)
+        ask = partial(withheld, gate, claim)
+        ending = run(place, args, limit, stopping, ask)
         if isinstance(ending, Ended) and ending.why == "time":
             breach = "max_runtime_sec"
             if _remembered(gate, claim):
-                again = run(place, args, limit, stopping)
+                again = run(place, args, limit, stopping, ask)
                 ending = ending if isinstance(again, NotBegun) else again
+    if isinstance(ending, NotBegun) and ending.withheld:
+        raise _not_run(gate, claim, ending.reason)
     gate.settle(claim, replace(_ended(ending, claim), breach=breach))
     what = claim.binding.topic
     match ending:
@@ -255,6 +266,20 @@ def _before(gate: Gatekeeper, claim: Claim) -> CatalogueEntry | None:
             )
             raise ConstraintBreached(f"{claim.binding.topic} was not run: {reason}.")
     return entry
+
+
+def _check(gate: Gatekeeper, claim: Claim) -> None:
+    """Raises `NotClaimable` where nothing of the claim may begin any more (rule 5)."""
+    reason = withheld(gate, claim)
+    if reason is not None:
+        raise _not_run(gate, claim, reason)
+
+
+def _not_run(gate: Gatekeeper, claim: Claim, reason: str) -> NotClaimable:
+    """Report that nothing was run; what to raise. Somebody else may have said already what became of it."""
+    with contextlib.suppress(StaleClaim):
+        gate.settle(claim, Report(ActionState.FAILED, f"Nothing was run: {reason}."))
+    return NotClaimable(f"{claim.action_id} was not run: {reason}.")
 
 
 def _raised(error: BaseException, claim: Claim) -> Report:

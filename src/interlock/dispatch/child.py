@@ -85,9 +85,10 @@ def _refused(why: str) -> ConstraintUnenforceable:
 
 @dataclass(frozen=True, slots=True)
 class NotBegun:
-    """The function was never called."""
+    """The function was never called. `withheld`: because the gate says that it may not be any more."""
 
     reason: str
+    withheld: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +122,17 @@ class Ended:
 Ending: TypeAlias = NotBegun | Returned | Raised | Ended
 
 
-def run(place: Place, args: Mapping[str, Any], limit: float, stopping: Stopping) -> Ending:
+def run(
+    place: Place,
+    args: Mapping[str, Any],
+    limit: float,
+    stopping: Stopping,
+    withheld: Callable[[], str | None],
+) -> Ending:
     """Call the function in a child process and wait: for it to start, and then at most `limit` seconds.
+
+    Args:
+        withheld: why it may not be called any more; asked when the child is ready, which can take a while.
 
     An exception here (Ctrl-C) ends the child as well.
     """
@@ -138,6 +148,8 @@ def run(place: Place, args: Mapping[str, Any], limit: float, stopping: Stopping)
             said = child.begin(place)
             if (not_begun := stopping.why() or said) is not None:
                 return NotBegun(not_begun)
+            if (reason := withheld()) is not None:
+                return NotBegun(reason, withheld=True)
             return child.follow(args, limit, stopping)
 
 

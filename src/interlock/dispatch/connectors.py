@@ -9,11 +9,11 @@ from importlib import import_module
 
 from interlock.dispatch.credentials import Credential, Refused
 from interlock.dispatch.http import ENFORCED as HTTP
-from interlock.dispatch.http import Halted, HttpConnector
+from interlock.dispatch.http import HttpConnector
 from interlock.dispatch.outcome import Failed, Outcome
 from interlock.dispatch.sql import ENFORCED as SQL
 from interlock.dispatch.sql import SqlConnector
-from interlock.dispatch.stopping import Stopping
+from interlock.dispatch.stopping import Halted, Stopping
 from interlock.model.actions import ExecutorKind
 from interlock.model.canonical import Json
 from interlock.model.verdicts import Constraints
@@ -85,7 +85,9 @@ class Connectors:
         if reason is not None:
             return Failed(reason, "nothing_sent")
         if isinstance(spec, SqlExecute):
-            return await self._sql.send(spec, args, constraints, amount_usd=amount_usd, stopping=stopping)
+            return await self._sql.send(
+                spec, args, constraints, amount_usd=amount_usd, halted=halted, stopping=stopping
+            )
         from interlock.dispatch.mcp import McpConnector
 
         return await McpConnector(self._credential, self._server, self._refused).send(
@@ -96,6 +98,7 @@ class Connectors:
             action=action,
             amount_usd=amount_usd,
             read_only=read_only,
+            halted=halted,
             stopping=stopping,
         )
 

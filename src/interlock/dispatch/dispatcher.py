@@ -28,8 +28,8 @@ from typing import TypeGuard
 
 from interlock.dispatch.caller import amount_usd
 from interlock.dispatch.connectors import Connectors
-from interlock.dispatch.lease import Leases
-from interlock.dispatch.outcome import ONE_ATTEMPT, Failed, Outcome, Succeeded, Unknown
+from interlock.dispatch.lease import Leases, withheld
+from interlock.dispatch.outcome import ANY_ATTEMPT, Failed, Outcome, Succeeded, Unknown
 from interlock.dispatch.probing import Probes
 from interlock.dispatch.stopping import Stopping
 from interlock.engine import Delivery
@@ -222,17 +222,14 @@ class Dispatcher:
             halted=lambda: self._halted(claim),
             stopping=stopping,
         )
-        if unanswered and isinstance(outcome, Failed) and outcome.proof in ONE_ATTEMPT:
+        if unanswered and isinstance(outcome, Failed) and outcome.proof not in ANY_ATTEMPT:
             reason = f"an earlier attempt went unanswered, and now {outcome.reason}"
             return Unknown(reason, outcome.breach, outcome.retry_after_sec)
         return outcome
 
     async def _halted(self, claim: Claim) -> str | None:
         """Why nothing of it may be sent any more; also where that cannot be found out."""
-        try:
-            return await asyncio.to_thread(self._gate.unsendable, claim)
-        except InterlockError as error:
-            return f"the gate could not be asked ({error.slug})"
+        return await asyncio.to_thread(withheld, self._gate, claim)
 
     def _again(self, outcome: Outcome, claim: Claim) -> TypeGuard[Failed | Unknown]:
         """Whether another attempt does no harm and may help."""

@@ -29,14 +29,14 @@ import asyncio
 import re
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from functools import partial
 from importlib.metadata import version
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol
 
 import httpx
 
@@ -44,6 +44,7 @@ from interlock.dispatch.credentials import Credential, Refused, authorization
 from interlock.dispatch.limits import NotSent, check_limits, time_limit
 from interlock.dispatch.network import Allowlist, addresses
 from interlock.dispatch.outcome import Failed, Outcome, Proof, Succeeded, Unknown, secrets_of, strike_out
+from interlock.dispatch.stopping import Halted
 from interlock.dispatch.template import render_url
 from interlock.model.canonical import Json, canonical, parse_json, plain
 from interlock.model.errors import InvalidInput
@@ -65,10 +66,6 @@ looks whether it knows the key."""
 _COME_BACK = frozenset({429, 503})
 _CONNECTING = "connection."
 _AGENT = f"interlock/{version('interlock')}"
-
-
-Halted: TypeAlias = Callable[[], Awaitable[str | None]]
-"""Says why something must not begin any more, as a clause; None where it may."""
 
 
 class HttpSpec(Protocol):

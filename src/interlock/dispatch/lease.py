@@ -25,6 +25,15 @@ SIGNAL_SEC = 0.5
 _log = logging.getLogger(__name__)
 
 
+def withheld(gate: Gatekeeper, claim: Claim) -> str | None:
+    """Why nothing of a claim may begin any more, as a clause, also where that cannot be found out; None
+    where it may. Asked directly before the effect: whoever claimed may have been stopped since then."""
+    try:
+        return gate.unsendable(claim)
+    except InterlockError as error:
+        return f"the gate could not be asked ({error.slug})"
+
+
 class Leases:
     """The claims this process is working on."""
 

@@ -45,7 +45,7 @@ from interlock.dispatch.limits import NotSent, check_limits, time_limit
 from interlock.dispatch.mcp_stdio import Conversation, StdioServer, started
 from interlock.dispatch.network import Allowlist, addresses
 from interlock.dispatch.outcome import Failed, Outcome, Succeeded, Unknown, secrets_of, strike_out
-from interlock.dispatch.stopping import Stopping
+from interlock.dispatch.stopping import Halted, Stopping
 from interlock.dispatch.wire import Bounded
 from interlock.model.canonical import Json, canonical, plain
 from interlock.model.errors import InterlockError, InvalidInput
@@ -97,6 +97,7 @@ class McpConnector:
         amount_usd: Decimal | None = None,
         timeout_sec: float = 30.0,
         read_only: bool = False,
+        halted: Halted | None = None,
         stopping: Stopping | None = None,
     ) -> Outcome:
         """Make the call and say what became of it. Arguments as in `HttpConnector.send`.
@@ -128,7 +129,7 @@ class McpConnector:
             anyio.move_on_after(limit - (time.monotonic() - began)) as clock,
             stopping.heard_here(clock.cancel),
         ):
-            await call.make(transport, dict(args), meta)
+            await call.make(transport, dict(args), meta, halted)
         cut = clock.cancelled_caught and call.result is None
         expired = cut and time.monotonic() - began >= limit
         if expired:
@@ -214,12 +215,19 @@ class _Call:
         self.result: mcp_types.CallToolResult | None = None
         self.refused: MCPError | None = None
         self.trouble = ""
+        self.withheld: str | None = None
 
-    async def make(self, transport: Any, args: dict[str, Any], meta: Mapping[str, str]) -> None:
+    async def make(
+        self, transport: Any, args: dict[str, Any], meta: Mapping[str, str], halted: Halted | None
+    ) -> None:
         """Whatever the library raises, also while it hangs up, is trouble. The result may be there."""
         params = mcp_types.CallToolRequestParams(name=self.spec.tool, arguments=args, _meta=cast(Any, meta))
         try:
             async with Client(transport, cache=None) as client:
+                # Starting a server and shaking hands takes a while: the last question comes after it.
+                self.withheld = None if halted is None else await halted()
+                if self.withheld is not None:
+                    return
                 self.handed_over = True
                 try:
                     # The session's own `call_tool` asks the server for schemas after the effect.
@@ -237,7 +245,8 @@ class _Call:
     def outcome(self, secrets: tuple[str, ...], breach: str | None) -> Outcome:
         """Rule 3 of this module."""
         if not self.handed_over:
-            return Failed(f"{self.where}: {self.trouble or 'no connection was made'}", "nothing_sent", breach)
+            reason = self.withheld or self.trouble or "no connection was made"
+            return Failed(f"{self.where}: {reason}", "nothing_sent", breach)
         if self.result is not None:
             return self._answered(self.result, secrets)
         if self.refused is not None:

@@ -29,8 +29,10 @@ the response as one without effect; the same, by a response that speaks of this 
 come back later) and not of an earlier one with the same key; the transaction was never committed; or the
 catalogue says that the action only reads."""
 
-ONE_ATTEMPT: frozenset[Proof] = frozenset({"nothing_sent", "no_effect_attempt"})
-"""Proofs about one attempt. Where an earlier one went unanswered, they prove nothing about the action."""
+ANY_ATTEMPT: frozenset[Proof] = frozenset({"read_only"})
+"""Proofs about the action. All others are about one attempt: where an earlier one went unanswered, a refusal
+proves nothing, whatever the catalogue lists. What stands in front of the service (a login, a route, a limit)
+answers before anybody looks the key up."""
 
 _FAILED: dict[Proof, str] = {
     "nothing_sent": "Nothing was sent",

@@ -25,7 +25,8 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Protocol
@@ -34,7 +35,7 @@ from interlock.dispatch.credentials import Credential, authorization
 from interlock.dispatch.limits import NotSent, check_limits, time_limit
 from interlock.dispatch.outcome import Failed, Outcome, Proof, Succeeded, Unknown, strike_out
 from interlock.dispatch.rows import Answer, CapExceeded
-from interlock.dispatch.stopping import Stopping
+from interlock.dispatch.stopping import Halted, Stopping
 from interlock.model.canonical import Json, canonical
 from interlock.model.errors import InterlockError, MissingField
 from interlock.model.verdicts import Constraints
@@ -102,6 +103,7 @@ class SqlConnector:
         *,
         amount_usd: Decimal | None = None,
         timeout_sec: float = 30.0,
+        halted: Halted | None = None,
         stopping: Stopping | None = None,
     ) -> Outcome:
         """Run the statement and say what became of it. Arguments as in `HttpConnector.send`.
@@ -123,13 +125,18 @@ class SqlConnector:
         except InterlockError as error:
             return Failed(error.detail, "nothing_sent")
 
-        work = _Work(spec, database)
+        work = _Work(spec, database, _asked(halted, limit))
         with (stopping or Stopping()).heard(work.stop):
             return _struck(await self._follow(work, bound, limit, breach), url)
 
     async def _follow(self, work: _Work, bound: Bound, limit: float, breach: str | None) -> Outcome:
         began = time.monotonic()
-        running = asyncio.create_task(asyncio.to_thread(work.run, bound, limit))
+        # A thread of its own: statements that take their time must not use up those everybody shares.
+        own = ThreadPoolExecutor(1, thread_name_prefix="sql")
+        running = asyncio.ensure_future(
+            asyncio.get_running_loop().run_in_executor(own, work.run, bound, limit)
+        )
+        own.shutdown(wait=False)
         try:
             done, _ = await asyncio.wait({running}, timeout=limit)
             if not done:
@@ -151,8 +158,9 @@ class SqlConnector:
 class _Work:
     """What the thread does. `expired` is set by whoever keeps the time, `stopped` says why it is to stop."""
 
-    def __init__(self, spec: SqlExecute, database: Database) -> None:
+    def __init__(self, spec: SqlExecute, database: Database, halted: Callable[[], str | None]) -> None:
         self._spec = spec
+        self._halted = halted
         self.database = database
         self.where = spec.database
         self.expired = False
@@ -179,15 +187,19 @@ class _Work:
                 return Failed(f"{where}: {cap}", self._taken_back, cap.breach)
             except Exception as error:  # noqa: BLE001
                 return Failed(f"{where}: {database.words(error)}", self._taken_back)
-            if self.expired or self.stopped:
-                return Failed(f"{where}: there was no time left to commit", self._taken_back)
+            if self._spec.read_only:
+                return Succeeded(answer.to_json())  # never committed: a function may do more than it reads
+            # Nothing has taken effect so far, and a lock may have been awaited: the last question comes here.
+            reason = self._halted()
+            if reason is None and (self.expired or self.stopped):
+                reason = "there was no time left to commit"
+            if reason is not None:
+                return Failed(f"{where}: {reason}", self._taken_back)
             try:
                 database.commit()
             except NotCommitted as error:
                 return Failed(f"{where}: {error}", self._taken_back)
             except Exception as error:  # noqa: BLE001
-                if self._spec.read_only:
-                    return Failed(f"{where}: {database.words(error)}", "read_only")
                 return Unknown(f"{where}: COMMIT was not answered ({database.words(error)})")
             return Succeeded(answer.to_json())
         finally:
@@ -196,6 +208,22 @@ class _Work:
     @property
     def _taken_back(self) -> Proof:
         return "read_only" if self._spec.read_only else "not_committed"
+
+
+def _asked(halted: Halted | None, limit: float) -> Callable[[], str | None]:
+    """The question, for a thread to ask of the loop that runs now."""
+    loop = asyncio.get_running_loop()
+
+    async def ask() -> str | None:
+        return None if halted is None else await halted()
+
+    def answer() -> str | None:
+        try:
+            return asyncio.run_coroutine_threadsafe(ask(), loop).result(limit)
+        except (TimeoutError, RuntimeError, CancelledError):
+            return "the gate could not be asked"
+
+    return answer
 
 
 def bind(spec: SqlExecute, args: Mapping[str, Json]) -> Bound:

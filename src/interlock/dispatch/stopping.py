@@ -12,8 +12,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import TypeAlias
+
+Halted: TypeAlias = Callable[[], Awaitable[str | None]]
+"""Says why something must not begin any more, as a clause; None where it may."""
 
 
 class Stopping:
