@@ -14,7 +14,6 @@ import signal
 
 import pytest
 
-
 MOST_WORKERS = 8
 
 
