@@ -99,6 +99,7 @@ def test_a_token_without_a_signature_is_refused() -> None:
         KEY.public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo),
         KEY.public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
     ],
+    ids=["raw", "PEM", "DER"],
 )
 @pytest.mark.parametrize("alg", ["HS256", "EdDSA"])
 def test_the_public_key_is_no_shared_secret(secret: bytes, alg: str) -> None:

@@ -78,6 +78,9 @@ def test_exists_is_a_long_or_and_all_a_long_and(elements: list[Any], exists: Tru
 class _Odd:
     """A value that no reader understands, although it is there."""
 
+    def __repr__(self) -> str:
+        return "odd"
+
 
 ODD: Any = _Odd()
 _SIGNALS = ("confidence", "retry_count", "anomaly_score", "affected_users", "first_time_action", "sentiment")
