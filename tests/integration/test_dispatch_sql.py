@@ -24,27 +24,11 @@ from interlock.policy import SqlExecute
 from targets import READER, WRITER, Target, on_postgres, on_sqlite
 
 
-@pytest.fixture(scope="module")
-def target_server() -> Iterator[postgres.Postgres]:
-    with postgres.serving() as server:
-        yield server
-
-
 @pytest.fixture(params=["sqlite", "postgres"])
 def target(request: pytest.FixtureRequest, tmp_path: Path) -> Target:
     if request.param == "sqlite":
         return on_sqlite(tmp_path)
     return on_postgres(request.getfixturevalue("target_server"))
-
-
-@pytest.fixture
-def elephant(target_server: postgres.Postgres) -> Target:
-    return on_postgres(target_server)
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> Target:
-    return on_sqlite(tmp_path)
 
 
 def run(

@@ -7,12 +7,12 @@ import asyncio
 import json
 import logging
 import tracemalloc
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
 
-from hostile import Hostile, serving
+from hostile import Hostile
 from house import House
 from interlock.dispatch import Dispatcher
 from interlock.dispatch import dispatcher as dispatcher_module
@@ -94,12 +94,6 @@ GREETED = (
 )
 NOT_GREETED = tuple(f"greet-{how}" for how in GREETED if not how.startswith("stream"))
 NOT_GREETED_LATE = ("greet-hang-headers", "greet-hang-body", "greet-trickle-body", "greet-other-id")
-
-
-@pytest.fixture(scope="module")
-def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hostile]:
-    with serving(tmp_path_factory.mktemp("hostile") / "book") as found:
-        yield found
 
 
 @pytest.fixture

@@ -7,21 +7,20 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import apart
-import postgres
-from hostile import Hostile, serving
+from hostile import Hostile
 from house import House
 from interlock import Gate
 from interlock.dispatch import Dispatcher
 from interlock.model.errors import ConstraintBreached, PolicyError
 from interlock.policy import parse
-from targets import Target, on_postgres, on_sqlite
+from targets import Target
 
 DATABASES = ("sqlite", "postgres")
 UPSTREAM = Path(__file__).parents[1] / "mcp_upstream.py"
@@ -115,28 +114,6 @@ def policy(cases: dict[str, tuple[str, str, str]]) -> str:
             f"decision: allow{constraints}}}"
         )
     return "\n".join(lines) + "\n"
-
-
-@pytest.fixture(scope="module")
-def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hostile]:
-    with serving(tmp_path_factory.mktemp("hostile") / "book") as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def target_server() -> Iterator[postgres.Postgres]:
-    with postgres.serving() as server:
-        yield server
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> Target:
-    return on_sqlite(tmp_path)
-
-
-@pytest.fixture
-def elephant(target_server: postgres.Postgres) -> Target:
-    return on_postgres(target_server)
 
 
 def broken(house: House) -> dict[str, str]:

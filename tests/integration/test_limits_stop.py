@@ -9,14 +9,14 @@ import sqlite3
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import postgres
-from hostile import Hostile, serving
+from hostile import Hostile
 from house import House
 from interlock.dispatch import Dispatcher
 from interlock.dispatch.outcome import Failed
@@ -25,7 +25,7 @@ from interlock.dispatch.stopping import Stopping
 from interlock.gate import Scope
 from interlock.model.verdicts import NO_CONSTRAINTS
 from interlock.policy import SqlExecute
-from targets import Target, on_postgres, on_sqlite
+from targets import Target
 
 DATABASES = ("sqlite", "postgres")
 UPSTREAM = Path(__file__).parents[1] / "mcp_upstream.py"
@@ -59,28 +59,6 @@ rules:
     constraints: {{max_runtime_sec: 60}}
   - {{id: pay, match: {{topics: [pay.once]}}, decision: allow, constraints: {{max_runtime_sec: 8}}}}
 """
-
-
-@pytest.fixture(scope="module")
-def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hostile]:
-    with serving(tmp_path_factory.mktemp("hostile") / "book") as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def target_server() -> Iterator[postgres.Postgres]:
-    with postgres.serving() as server:
-        yield server
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> Target:
-    return on_sqlite(tmp_path)
-
-
-@pytest.fixture
-def elephant(target_server: postgres.Postgres) -> Target:
-    return on_postgres(target_server)
 
 
 def busy(target: Target) -> int:
