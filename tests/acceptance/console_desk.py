@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page
 
 from interlock.home import Home
@@ -302,3 +303,13 @@ def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
     while not condition():
         assert time.monotonic() < end, "it did not become so in time"
         time.sleep(0.02)
+
+
+def findings(page: Page, **options: Any) -> list[tuple[str, str, list[str]]]:
+    """What axe finds on a page whose transitions have ended: rule, its sentence, and where."""
+    page.evaluate(
+        "Promise.allSettled(document.getAnimations().filter((one) => one instanceof CSSTransition)"
+        ".map((one) => one.finished))"
+    )
+    found = Axe().run(page, options={"resultTypes": ["violations"], **options}).response["violations"]
+    return [(one["id"], one["help"], [node["html"][:160] for node in one["nodes"]]) for one in found]

@@ -13,8 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from console_desk import DELETE, EMAIL, HEIGHT, UPDATE, Desk, Visit, open_desk
+from console_desk import DELETE, EMAIL, HEIGHT, UPDATE, Desk, Visit, findings, open_desk
 from playwright.sync_api import Browser, Page, expect
 
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
@@ -103,9 +102,8 @@ def check(page: Page, what: str) -> None:
         page.set_viewport_size({"width": width, "height": HEIGHT[width]})
         for scheme, options in (("light", {}), ("dark", {"runOnly": ["color-contrast"]})):
             page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
-            found = Axe().run(page, options={"resultTypes": ["violations"], **options}).response["violations"]
-            told = [(v["id"], v["help"], [node["html"][:160] for node in v["nodes"]]) for v in found]
-            assert not told, f"{what}, {width} px, {scheme}: {told}"
+            found = findings(page, **options)
+            assert not found, f"{what}, {width} px, {scheme}: {found}"
 
 
 @pytest.mark.parametrize("width", [1280, 390])

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from axe_playwright_python.sync_playwright import Axe
-from console_desk import HEIGHT, REROUTE, Desk, Visit, until
+from console_desk import HEIGHT, REROUTE, Desk, Visit, findings, until
 from playwright.sync_api import Page, expect
 
 SCREENSHOTS = Path(__file__).parents[2] / "screenshots"
@@ -25,8 +24,7 @@ def looked_at(page: Page, name: str) -> None:
     """A picture for people, and what axe finds."""
     SCREENSHOTS.mkdir(exist_ok=True)
     page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)
-    found = Axe().run(page)
-    assert found.violations_count == 0, found.generate_report()
+    assert not findings(page)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
