@@ -306,10 +306,11 @@ def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
 
 
 def findings(page: Page, **options: Any) -> list[tuple[str, str, list[str]]]:
-    """What axe finds on a page whose transitions have ended: rule, its sentence, and where."""
+    """What axe finds on a page that has come to rest: rule, its sentence, and where."""
+    page.wait_for_function("!document.querySelector('.arming')")
     page.evaluate(
         "Promise.allSettled(document.getAnimations().filter((one) => one instanceof CSSTransition)"
-        ".map((one) => one.finished))"
+        ".map((one) => one.finished)).then(() => null)"
     )
     found = Axe().run(page, options={"resultTypes": ["violations"], **options}).response["violations"]
     return [(one["id"], one["help"], [node["html"][:160] for node in one["nodes"]]) for one in found]
