@@ -20,7 +20,7 @@ from typing import Any
 
 import httpx
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 from interlock.home import Home
 from interlock.identity import KeyKind, Person
@@ -307,7 +307,7 @@ def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
 
 def findings(page: Page, **options: Any) -> list[tuple[str, str, list[str]]]:
     """What axe finds on a page that has come to rest: rule, its sentence, and where."""
-    page.wait_for_function("!document.querySelector('.arming')")
+    expect(page.locator(".arming")).to_have_count(0)
     page.evaluate(
         "Promise.allSettled(document.getAnimations().filter((one) => one instanceof CSSTransition)"
         ".map((one) => one.finished)).then(() => null)"
