@@ -217,7 +217,13 @@ def percentiles(seconds: Sequence[float]) -> dict[str, float]:
 
 
 def progress(what: str, done: int, whole: int) -> None:
-    if sys.stderr.isatty():
+    """A bar on a terminal; elsewhere a line for each twentieth of what takes long."""
+    step = max(whole // 20, 10_000)
+    if not sys.stderr.isatty():
+        if done // step > (done - BATCH) // step:
+            now = time.strftime("%H:%M:%S")
+            print(f"{now} {what}: {done:,} of {whole:,}", file=sys.stderr, flush=True)
+    else:
         width = 30 * done // whole
         end = "\n" if done == whole else ""
         print(f"\r{what:24} {'#' * width:30} {done:>9,} of {whole:,}", end=end, file=sys.stderr, flush=True)

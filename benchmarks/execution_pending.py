@@ -4,7 +4,8 @@
    set and CPU its own time, both from `/proc`, after it has published the ledger and served an inbox.
 2. A sweep is `Gatekeeper.sweep` in this process, with 100 requests due, beside 1,000 others and beside all of
    them; no server runs meanwhile, which would take them away.
-3. The inbox is `GET /v1/approvals` with a person's key, its first page, again and again on one connection.
+3. The inbox is `GET /v1/approvals` with a person's key, its first page, again and again on one connection;
+   a decision page is `GET /v1/approvals/{id}`, of one request of that page after the other.
 4. Decisions are made by 32 threads, each approving another request under its review hash.
 """
 
@@ -81,12 +82,19 @@ def _served(desk: Installation, idle_sec: float) -> dict[str, Any]:
     with Serving(desk) as server:
         server.ready()
         headers = {"authorization": f"Bearer {desk.token}"}
-        waits = []
+        waits: list[float] = []
+        opened: list[float] = []
         with httpx.Client(base_url=server.url, headers=headers, trust_env=False, timeout=60) as client:
             for _ in range(PAGES):
                 began = time.perf_counter()
                 answer = client.get("/v1/approvals")
                 waits.append(time.perf_counter() - began)
+                answer.raise_for_status()
+            listed = [item["id"] for item in answer.json()["items"]]
+            for number in range(PAGES if listed else 0):
+                began = time.perf_counter()
+                answer = client.get(f"/v1/approvals/{listed[number % len(listed)]}")
+                opened.append(time.perf_counter() - began)
                 answer.raise_for_status()
         time.sleep(SETTLE_SEC)
         before = cpu_sec(server.process.pid)
@@ -96,6 +104,7 @@ def _served(desk: Installation, idle_sec: float) -> dict[str, Any]:
             "resident_mb": round(_resident_mb(server.process.pid), 1),
             "idle_cpu_percent": round(100 * spent / idle_sec, 2),
             "inbox": percentiles(waits),
+            **({"decision_page": percentiles(opened)} if opened else {}),
         }
 
 

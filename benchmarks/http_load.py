@@ -3,9 +3,10 @@
     uv run python benchmarks/http.py [--json] [--seconds 2] [--rounds 7] [--connections 32]
 
 1. The server is one process as `interlock serve` runs it: the application of `create_app` with everything
-   beside it (publisher, sweeps, engine), uvicorn with uvloop and httptools. Only here does it get one more
-   route, `POST /empty`: FastAPI reads and validates the very model of `POST /v1/actions`, inside the same
-   perimeter, and answers `{}`. No key, no policy, no database; and its route is the first one tried.
+   beside it (publisher, sweeps, engine), uvicorn with uvloop and httptools, and ready before anything is
+   measured. Only here does it get one more route, `POST /empty`: FastAPI reads and validates the very model
+   of `POST /v1/actions`, inside the same perimeter, and answers `{}`. No key, no policy, no database; and its
+   route is the first one tried.
 2. `actions` is a proposal that the policy allows and that its own caller is to run: authenticated, decided,
    sealed, recorded with its ledger entry in a durable transaction, and answered with the action's view. Every
    one has arguments of its own. Both routes get the same bytes.
@@ -30,6 +31,8 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
+import urllib.request
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -68,6 +71,7 @@ def serve(folder: Path, profile: Path | None) -> None:
     from interlock.policy import parse
     from interlock.server import create_app
     from interlock.server.bodies import ProposeBody
+    from interlock.server.run import collect_less
 
     home = Home.open(folder, policy=parse({"benchmark.yaml": POLICY}), by="benchmark")
     _, token = home.keyring.add(KeyKind.AGENT, KEY, topics=("bench.**",), by="benchmark")
@@ -92,6 +96,7 @@ def serve(folder: Path, profile: Path | None) -> None:
 
         async def startup(self, sockets: Any = None) -> None:
             await super().startup(sockets)
+            collect_less()
             [listening] = [s for server in self.servers for s in server.sockets]
             print(json.dumps({"port": listening.getsockname()[1], "token": token}), flush=True)
 
@@ -212,6 +217,19 @@ def _line(stream: IO[str] | None) -> Any:
     return json.loads(text)
 
 
+def _ready(port: int) -> None:
+    """Wait until the server's engine has started, which takes seconds of a processor."""
+    give_up = time.monotonic() + HEADROOM_SEC
+    while True:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz"):
+                return
+        except urllib.error.HTTPError as error:
+            if error.code != 503 or time.monotonic() > give_up:
+                raise
+        time.sleep(0.1)
+
+
 def cpu_sec(pid: int) -> float:
     """What a process has spent so far; not a number where the system does not tell."""
     try:
@@ -231,6 +249,7 @@ def compared(rounds: int, seconds: float, connections: int, profile: Path | None
         try:
             assert generator.stdin is not None
             place = _line(server.stdout)
+            _ready(place["port"])
             # Two rounds warm up: the routes, the policy's memo, the database's file and its pages in memory.
             for number in range(-2, rounds):
                 for many in (connections, 1):

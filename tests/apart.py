@@ -12,7 +12,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from interlock import NoEffect
+from interlock import NoEffect, current_call
 
 
 def note(book: str, word: str) -> None:
@@ -120,3 +120,10 @@ async def overstays_later(book: str) -> None:
     note(book, "began")
     await asyncio.sleep(60)
     note(book, "ended")
+
+
+def tells_its_call(book: str) -> dict[str, Any]:
+    call = current_call()
+    assert call is not None
+    note(book, call.key)
+    return {"action": call.action, "revision": call.revision, "key": call.key}

@@ -136,8 +136,8 @@ class House:
             place: Place | None = Place()
             while place is not None:
                 page, place = backlog.waiting(tx, place, 2)
-                found += page
-            return found + [action_id for action_id, _ in backlog.lapsed(tx, 100)]
+                found += [action_id for action_id, _ in page]
+            return found + [one.action for one in backlog.lapsed(tx, 100)]
 
         return self.home.journal.look(look)
 

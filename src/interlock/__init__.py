@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from interlock.client import Denied, Ended, Gate, Held
     from interlock.gate.telling import Event
+    from interlock.model.calls import Call, current_call
     from interlock.model.errors import InterlockError, NoEffect
 
 _HOME = {
+    "Call": "interlock.model.calls",
     "Denied": "interlock.client",
     "Ended": "interlock.client",
     "Event": "interlock.gate.telling",
@@ -21,9 +23,20 @@ _HOME = {
     "Held": "interlock.client",
     "InterlockError": "interlock.model.errors",
     "NoEffect": "interlock.model.errors",
+    "current_call": "interlock.model.calls",
 }
 
-__all__ = ["Denied", "Ended", "Event", "Gate", "Held", "InterlockError", "NoEffect"]
+__all__ = [
+    "Call",
+    "Denied",
+    "Ended",
+    "Event",
+    "Gate",
+    "Held",
+    "InterlockError",
+    "NoEffect",
+    "current_call",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -19,7 +19,7 @@ import pytest
 
 from hostile import Hostile, serving
 from house import POLICY, House
-from interlock.dispatch import Dispatcher
+from interlock.dispatch import Dispatcher, run_async, run_sync
 from interlock.gate import Report
 from interlock.home import Home
 from interlock.identity import Role
@@ -207,3 +207,40 @@ def test_what_took_effect_while_there_was_no_room_is_recorded_afterwards_and_not
     asyncio.run(go())
     assert house.state(action.id) == "succeeded"
     assert hostile.asked("well") == 1
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+@pytest.mark.parametrize("way", [("sqlite", "bytes"), ("postgres", "entries")])
+def test_what_a_function_returned_while_there_was_no_room_is_recorded_afterwards(
+    way: tuple[str, str], kind: str, open_house: Callable[..., House]
+) -> None:
+    house = open_house(POLICY)
+    action = house.propose("notes.add", {}).action
+    assert action is not None
+    claim = house.gate.claim(action.id, ExecutorKind.CALLER)
+    began, over, returned = threading.Event(), threading.Event(), list[Any]()
+
+    def work() -> str:
+        began.set()
+        over.wait(20)
+        return "noted"
+
+    async def work_later() -> str:
+        return await asyncio.to_thread(work)
+
+    def call() -> None:
+        if kind == "sync":
+            returned.append(run_sync(house.gate, house.home.leases, claim, work))
+        else:
+            returned.append(asyncio.run(run_async(house.gate, house.home.leases, claim, work_later)))
+
+    calling = threading.Thread(target=call)
+    calling.start()
+    assert began.wait(20)
+    with no_room(house, way[1]):
+        over.set()
+        calling.join(1.5)
+        assert calling.is_alive(), "it waits until what it did can be recorded"
+        assert house.state(action.id) == "executing"
+    calling.join(20)
+    assert (returned, house.state(action.id)) == (["noted"], "succeeded")

@@ -7,6 +7,7 @@ import base64
 import contextlib
 import json
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from interlock.dispatch.credentials import MAX_ANSWER, Credentials, authorization
+from interlock.dispatch.credentials import MAX_ANSWER, REFUSED_SEC, Credentials, authorization
 from interlock.dispatch.limits import NotSent
 from interlock.home.connections import Connections
 from interlock.model.errors import HomeUnusable, InterlockError, Unavailable
@@ -172,7 +173,29 @@ def test_a_token_whose_end_is_not_said_or_nonsense_is_not_used_for_ever(
 def test_a_token_that_the_tool_refused_is_not_used_again(desk: Desk, endpoint: Endpoint) -> None:
     desk.oauth(endpoint)
     assert desk.get() == "Bearer at-1"
+    desk.watch.now += REFUSED_SEC
     desk.credentials.refused("crm")
+    assert desk.get() == "Bearer at-2"
+
+
+def test_a_tool_that_refuses_every_token_does_not_have_one_asked_for_each_action(
+    desk: Desk, endpoint: Endpoint
+) -> None:
+    desk.oauth(endpoint)
+    for _ in range(10):
+        desk.get()
+        desk.credentials.refused("crm")
+    assert len(endpoint.asked) == 1
+
+
+@pytest.mark.parametrize("life", [10**400, 1e300])
+def test_an_end_that_no_number_holds_costs_no_action_and_is_not_believed(
+    desk: Desk, endpoint: Endpoint, life: Any
+) -> None:
+    endpoint.life = life
+    desk.oauth(endpoint)
+    assert desk.get() == "Bearer at-1"
+    desk.watch.now += 24 * 3600
     assert desk.get() == "Bearer at-2"
 
 
@@ -212,6 +235,29 @@ def test_a_replaced_refresh_token_that_cannot_be_written_back_is_said(
     monkeypatch.setenv("INTERLOCK_CREDENTIAL_CRM", json.dumps({"oauth2": recipe}))
     with pytest.raises(HomeUnusable, match="cannot be written back"):
         desk.get()
+
+
+def test_a_replaced_refresh_token_outlives_a_full_disk(desk: Desk, endpoint: Endpoint) -> None:
+    endpoint.rotates = True
+    desk.oauth(endpoint, grant="refresh_token", refresh_token="refresh-0")
+    file = desk.home / "credentials" / "crm"
+    file.with_name(f".crm.{os.getpid()}").symlink_to("/dev/full")
+    with pytest.raises(NotSent, match="home-unusable"):
+        asyncio.run(authorization(desk.credentials, "crm"))
+    assert json.loads(file.read_text())["oauth2"]["refresh_token"] == "refresh-0"
+    assert desk.get() == "Bearer at-2", "the disk has room again"
+    assert [asked["refresh_token"] for asked in endpoint.asked] == ["refresh-0", "refresh-1"]
+    assert json.loads(file.read_text())["oauth2"]["refresh_token"] == "refresh-2"
+
+
+def test_whatever_keeps_a_credential_from_being_read_nothing_was_sent(desk: Desk) -> None:
+    def failing(name: str) -> str:
+        raise OverflowError("a store of somebody's")
+
+    (desk.home / "credentials" / "folder").mkdir(mode=0o700)
+    for credential, name in ((desk.credentials, "folder"), (failing, "crm")):
+        with pytest.raises(NotSent, match="cannot be read"):
+            asyncio.run(authorization(credential, name))
 
 
 def test_many_askers_of_several_processes_spend_a_refresh_token_once(desk: Desk, endpoint: Endpoint) -> None:

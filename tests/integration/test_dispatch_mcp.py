@@ -358,6 +358,19 @@ def test_a_listed_name_is_reached_at_the_address_that_was_checked_and_keeps_its_
     assert {line["host"] for line in http.lines("host")} == {f"localhost:{http.port}"}
 
 
+def test_of_several_addresses_the_first_that_takes_a_connection_is_used(
+    http: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def leads(*_: Any, **__: Any) -> list[Any]:
+        return [(2, 1, 6, "", (address, http.port)) for address in ("127.0.0.2", "127.0.0.3", "127.0.0.1")]
+
+    monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", leads)
+    outcome = call(
+        f"http://localhost:{http.port}/mcp", constraints=Constraints(network_allowlist=("localhost",))
+    )
+    assert isinstance(outcome, Succeeded), outcome
+
+
 def test_an_amount_over_the_limit_is_never_sent(http: Upstream) -> None:
     limit = Constraints(max_amount_usd=Decimal(100))
     for amount in (None, Decimal("100.01")):

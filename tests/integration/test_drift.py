@@ -12,12 +12,13 @@ import pytest
 import world
 from house import BOTH, House, ManualClock, agent
 from interlock.dispatch.probing import Probes
-from interlock.gate import Answer, Claim, HumanDecision
+from interlock.gate import Answer, Claim, HumanDecision, Report
 from interlock.gate.permit_rows import OfflineRefused
 from interlock.gate.reading import Drifted, NotProbed, ProbeUnavailable
+from interlock.gate.rollback import NoUndo
 from interlock.home.evidence import write_inputs, write_policies
 from interlock.identity import Caller, KeyKind
-from interlock.model.actions import ExecutorKind
+from interlock.model.actions import ActionState, ExecutorKind
 from interlock.model.errors import Changed, Expired, NotClaimable, Tampered
 from interlock.model.topics import TopicPattern
 from interlock.replay import replay
@@ -148,6 +149,46 @@ def test_what_is_as_it_was_shown_runs(house: House, shop: World, approved: str) 
     assert 0 <= claimed["at"] - claimed["read_at"] <= 5_000_000
     assert "paid" not in "".join(house.entries())
     check(house)
+
+
+def test_a_reading_of_the_revision_before_an_edit_is_not_run_on(
+    house: House, shop: World, approved: str
+) -> None:
+    """While a claim reads, it is held anew, edited to another order that reads the same, and approved."""
+    shop.orders["B-7"] = dict(shop.orders["A-12"])
+    ann, bob = house.home.roster.all()[0], house.person("Bob")
+
+    def meanwhile() -> None:
+        shop.before_answer = lambda: None
+        house.activate(policy(shop).replace("tier: 3", "tier: 4"))
+        house.answer(approved, ann, Answer.EDIT, args={**ORDER, "order_id": "B-7"})
+        read(house, approved)
+        house.answer(approved, bob)
+
+    shop.before_answer = meanwhile
+    assert claim(house, approved).binding.args["order_id"] == "B-7"
+    assert len(shop.reads) == 4, "for each revision one that is shown, and one of its own that it runs on"
+
+
+UNDOING = POLICY.replace(
+    "  pay.look:",
+    "    undo: {{topic: pay.mark, args: {{order_id: args.order_id, status: before.status}}}}\n"
+    "  pay.mark: {{tier: 3, args: {{order_id: string, status: {{type: string, optional: true}}}}}}\n"
+    "  pay.look:",
+)
+
+
+def test_what_was_empty_before_is_not_said_to_be_put_back(house: House, shop: World) -> None:
+    house.activate(UNDOING.format(url=shop.url, execute=CALLER))
+    ann = house.person("Ann")
+    shop.change(status=None)
+    action = house.held(args=ORDER)
+    read(house, action)
+    house.answer(action, ann)
+    house.gate.settle(claim(house, action), Report(ActionState.SUCCEEDED, "Done."))
+    with pytest.raises(NoUndo, match=r"there was no before\.status"):
+        house.gate.rollback(action, ann.caller)
+    assert house.view(action)["rollback"] is None
 
 
 def test_what_changed_between_approval_and_claim_is_stale_and_shown(
@@ -354,8 +395,9 @@ def test_silence_lets_run_what_was_read_and_nothing_else(
     unread = house.held(topic="pay.look", args={"order_id": "A-12", "seen": 1})
     known = house.held(topic="pay.look", args={"order_id": "A-12", "seen": 1400})
     read(house, known)
-    clock.forward(15 * 60)
-    house.gate.sweep()
+    for _ in range(16):
+        house.gate.sweep()
+        clock.forward(60)
     assert (house.state(unread), house.state(known)) == ("expired", "allowed")
     shop.change(status="charged back")
     with pytest.raises(Drifted):

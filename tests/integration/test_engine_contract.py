@@ -22,10 +22,12 @@ from sqlalchemy import bindparam, delete, func, select, text
 from interlock.engine import (
     Backend,
     Begun,
+    Carried,
     Delivery,
     Engine,
     Retry,
     Segment,
+    Share,
     Spent,
     enqueue,
     executors,
@@ -63,19 +65,25 @@ class InMemory:
 
     def start(self, executor: str, segments: Collection[Segment], deliver: Delivering) -> None:
         self._over.clear()
-        work = self._run(executor, {kind.name: kind.parallel for kind in segments}, deliver)
+        work = self._run(executor, {kind.name: kind for kind in segments}, deliver)
         self._thread = threading.Thread(target=asyncio.run, args=(work,))
         self._thread.start()
 
-    async def _run(self, executor: str, parallel: dict[str, int], deliver: Delivering) -> None:
-        running: dict[asyncio.Task[None], str] = {}
+    async def _run(self, executor: str, kinds: dict[str, Segment], deliver: Delivering) -> None:
+        running: dict[asyncio.Task[None], tuple[str, str]] = {}
         while not self._over.is_set():
             for key, one in list(self._segments.items()):
-                room = list(running.values()).count(one.segment) < parallel.get(one.segment, 0)
+                kind = kinds.get(one.segment)
+                if kind is None:
+                    continue
+                towards = "" if kind.share is None else kind.share.towards(one.ids)
+                room = [name for name, _ in running.values()].count(kind.name) < kind.parallel
+                if kind.share is not None:
+                    room &= list(running.values()).count((kind.name, towards)) < kind.share.most
                 if one.state == "queued" and one.due <= time.monotonic() and room:
                     one.state, one.executor, one.turn = "begun", executor, one.turn + 1
                     task = asyncio.create_task(self._one(key, one, one.turn, deliver))
-                    running[task] = one.segment
+                    running[task] = (kind.name, towards)
                     task.add_done_callback(running.pop)
             await asyncio.sleep(0.01)
         for task in list(running):
@@ -126,6 +134,10 @@ class InMemory:
         for one in begun:
             if self._segments[one.key].state == "begun":
                 self._segments[one.key].state = "queued"
+
+    def carried(self, begun: Begun) -> Carried | None:
+        one = self._segments[begun.key]
+        return Carried(one.id, one.ids, one.attempt)
 
     def give_up(self, begun: Collection[Begun]) -> None:
         for one in begun:
@@ -275,6 +287,54 @@ def test_a_failing_segment_is_tried_again_and_given_up_after_the_last(bench: Ben
     assert "ann@example.org" not in bench.everything()
 
 
+def test_what_is_given_up_is_told_until_that_is_recorded(bench: Bench) -> None:
+    told: list[tuple[str, Delivery, str]] = []
+
+    async def fail(delivery: Delivery) -> None:
+        raise ValueError("ann@example.org has a secret")
+
+    def given_up(delivery: Delivery, why: str) -> None:
+        told.append((delivery.id, delivery, why))
+        if len(told) < 3:
+            raise OSError("the database is away")
+
+    bench.engine(Segment("dispatch", fail, SOON, given_up=given_up))
+    id = bench.enqueue()
+    eventually(lambda: len(told) == 3)
+    time.sleep(1.5)
+    assert [(one, why) for one, _, why in told] == [(id, "ValueError")] * 3
+    about = {(one.ids["action"], one.attempt, one.last) for _, one, _ in told}
+    assert about == {("act_1", SOON.attempts, True)}
+
+
+def test_of_what_goes_towards_one_a_share_is_begun_and_the_rest_passes_by(bench: Bench) -> None:
+    running, most = dict[str, int](), dict[str, int]()
+    answering = threading.Event()
+
+    async def call(delivery: Delivery) -> None:
+        towards = delivery.ids["action"].split(".")[0]
+        running[towards] = running.get(towards, 0) + 1
+        most[towards] = max(most.get(towards, 0), running[towards])
+        while towards == "hangs" and not answering.is_set():  # noqa: ASYNC110 (a test of several threads)
+            await asyncio.sleep(0.02)
+        running[towards] -= 1
+        await bench.see(delivery)
+
+    share = Share(2, lambda ids: ids["action"].split(".")[0])
+    bench.engine(Segment("dispatch", call, parallel=3, share=share))
+    for number in range(8):
+        bench.enqueue(f"hangs.{number}")
+    eventually(lambda: running.get("hangs") == 2)
+    for number in range(8):
+        bench.enqueue(f"well.{number}")
+    eventually(lambda: len(bench.seen) == 8)
+    assert {d.ids["action"].split(".")[0] for d in bench.seen} == {"well"}
+    assert running["hangs"] == most["hangs"] == 2
+    answering.set()
+    eventually(lambda: len(bench.seen) == 16)
+    assert most["hangs"] == 2
+
+
 def test_an_attempt_that_takes_too_long_is_cancelled_and_the_next_one_may_succeed(bench: Bench) -> None:
     cancelled = []
 
@@ -360,7 +420,8 @@ def test_what_kills_its_process_again_and_again_is_given_up_and_nothing_else_is(
         if delivery.ids["action"] == "act_kills":
             await asyncio.sleep(60)
 
-    bench.enqueue("act_kills")
+    told: list[tuple[str, str]] = []
+    killer = bench.enqueue("act_kills")
     for dead in range(2):
         engine = bench.engine(Segment("dispatch", hang))
         eventually(lambda dead=dead: len(bench.seen) == 2 * dead + 1)
@@ -368,13 +429,18 @@ def test_what_kills_its_process_again_and_again_is_given_up_and_nothing_else_is(
         eventually(lambda dead=dead: len(bench.seen) == 2 * dead + 2)
         eventually(lambda engine=engine: len(engine._backend.begun()) == 1)
         die(engine)
-    bench.engine(Segment("dispatch", bench.see))
+
+    def given_up(delivery: Delivery, _: str) -> None:
+        told.append((delivery.id, delivery.ids["action"]))
+
+    bench.engine(Segment("dispatch", bench.see, given_up=given_up))
     bench.enqueue("act_fine")
     eventually(lambda: len(bench.seen) == 5)
     eventually(lambda: list(bench.journal.look(executors.everybody)[0].values())[1:] == [])
     time.sleep(1)
     seen = [d.ids["action"] for d in bench.seen]
     assert seen == ["act_kills", "act_fine", "act_kills", "act_fine", "act_fine"]
+    assert told == [(killer, "act_kills")]
 
 
 def die(engine: Engine) -> None:

@@ -321,3 +321,30 @@ def test_conflicts_with_other_workers_put_nothing_off(
         assert conflicts == []
     finally:
         engine.close()
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [
+        "'" + "[" * 100_000 + "'",
+        "'{\"action\": ' || CAST(x'22ff22' AS TEXT) || '}'",
+        "7",
+        "x'00'",
+        "'{\"action\": [1]}'",
+        "'null'",
+    ],
+    ids=["nested", "no UTF-8", "number", "bytes", "no id", "null"],
+)
+def test_a_row_of_the_outbox_that_cannot_be_read_is_dropped_and_the_others_are_delivered(
+    engine: Running, file: Path, ids: str
+) -> None:
+    raw(
+        file,
+        "INSERT INTO segments (namespace, id, segment, ids, enqueued_at)"
+        f" VALUES ('default', 'seg_{'0' * 32}', 'dispatch', {ids}, 0),"
+        " ('default', x'ff', 'dispatch', '{}', 0)",
+    )
+    engine.enqueue("act_1")
+    eventually(lambda: engine.seen)
+    assert [delivery.ids for delivery in engine.seen] == [{"action": "act_1"}]
+    eventually(lambda: raw(file, "SELECT count(*) FROM segments") == [(0,)])

@@ -187,7 +187,7 @@ def test_three_processes_of_which_one_is_killed_every_second_lose_nothing_and_re
             action = made.propose(f"shop.{topic}", str(number))
             if topic != "note":
                 made.approve(action)
-            made.home.journal.commit(partial(following.dispatch, action_id=action))
+            made.home.journal.commit(partial(following.dispatch, action_id=action, topic=f"shop.{topic}"))
             number += 1
             time.sleep(0.05)
         victim = alive.pop(draw.randrange(3))

@@ -275,11 +275,11 @@ def test_a_renewed_claim_does_not_lapse(house: House, clock: ManualClock) -> Non
     claimed = claim(house, action)
     for _ in range(4):
         clock.forward(LEASE - 1)
-        assert house.gate.renew(claimed)
+        assert house.gate.renew([claimed])
         house.gate.sweep()
     assert house.state(action) == "executing"
     house.gate.settle(claimed, DONE)
-    assert not house.gate.renew(claimed)
+    assert not house.gate.renew([claimed])
 
 
 def test_an_idempotent_claim_that_lapsed_is_taken_over_with_the_same_key(
@@ -296,7 +296,7 @@ def test_an_idempotent_claim_that_lapsed_is_taken_over_with_the_same_key(
     assert second.binding.canonical() == first.binding.canonical()
     with pytest.raises(StaleClaim):
         house.gate.settle(first, DONE)
-    assert not house.gate.renew(first)
+    assert not house.gate.renew([first])
     house.gate.settle(second, DONE)
     assert house.state(action) == "succeeded"
 
@@ -311,6 +311,54 @@ def test_once_the_service_may_have_forgotten_the_key_a_lapsed_claim_is_in_doubt(
         claim(house, action)
     house.gate.sweep()
     assert house.state(action) == "in_doubt"
+
+
+LONG = POLICY.replace("retention: 1h", "retention: 24h")
+STRICTER = LONG + "  - {id: no-charges, match: {topics: [pay.charge]}, decision: deny}\n"
+FORGETFUL = POLICY.replace("retention: 1h", "retention: 30m")
+MILDER = LONG + "  - {id: notes-again, match: {topics: [notes.add]}, decision: allow}\n"
+
+
+def test_a_lapsed_claim_is_in_doubt_once_the_time_has_passed_that_it_was_allowed_for(
+    open_house: Callable[..., House], clock: ManualClock
+) -> None:
+    house = open_house(LONG, clock=clock)
+    actions = [allowed(house, "pay.charge", {**CHARGE, "order_id": f"A-{n}"}) for n in range(2)]
+    for action in actions:
+        claim(house, action)
+    clock.forward(3600)
+    with pytest.raises(NotClaimable):
+        claim(house, actions[0])
+    house.gate.sweep()
+    assert [house.state(action) for action in actions] == ["in_doubt", "in_doubt"]
+
+
+@pytest.mark.parametrize("policy", [STRICTER, FORGETFUL], ids=["stricter", "promises less"])
+def test_a_lapsed_claim_is_in_doubt_where_the_policy_in_force_would_not_begin_it(
+    open_house: Callable[..., House], clock: ManualClock, policy: str
+) -> None:
+    house = open_house(LONG, clock=clock)
+    action = allowed(house, "pay.charge", CHARGE)
+    held = claim(house, action)
+    house.activate(policy)
+    assert house.gate.renew([held]), "what runs goes on"
+    clock.forward(LEASE)
+    with pytest.raises(InDoubt):
+        claim(house, action)
+    assert house.state(action) == "in_doubt"
+    assert kinds(house)[-1] == "action.in_doubt"
+    assert house.gate.settle(held, DONE).state == "succeeded"
+
+
+def test_a_lapsed_claim_is_taken_over_under_another_policy_that_says_the_same(
+    open_house: Callable[..., House], clock: ManualClock
+) -> None:
+    house = open_house(LONG, clock=clock)
+    action = allowed(house, "pay.charge", CHARGE)
+    claim(house, action)
+    house.activate(MILDER)
+    clock.forward(LEASE)
+    assert claim(house, action).epoch == 2
 
 
 def test_lapsed_claims_that_may_be_repeated_do_not_hide_those_that_may_not(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import shutil
@@ -340,3 +341,15 @@ def test_opening_again_changes_nothing(open_house: Callable[..., House]) -> None
     before = open_house().entries()
     assert open_house().entries() == before
     assert open_house(None).gate.active() == parse({"p": POLICY}).snapshot
+
+
+def test_a_home_that_a_stopped_process_is_opening_is_refused_after_a_while_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("interlock.home.home.OPENING_SEC", 0.2)
+    home = tmp_path / "home"
+    home.mkdir(mode=0o700)
+    with (home / "opening").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(HomeUnusable, match="Another process has been opening"):
+            Home.open(home, by="test")

@@ -170,6 +170,39 @@ def test_the_command_line_stops_and_two_people_lift_with_their_keys(server: Serv
     assert "Nothing is stopped." in told("Ann", "rearm").out
 
 
+def test_where_the_server_does_not_answer_it_is_stopped_through_the_files_and_that_is_said(
+    tmp_path: Path,
+) -> None:
+    home = tmp_path / "home"
+    with opened(home, _written(tmp_path)):
+        pass
+    env = {"INTERLOCK_KEY": "ilk_person_" + "0" * 32 + "." + "A" * 43}
+    done = run(tmp_path, "kill", "--all", "--reason", "smoke", "--home", str(home), env=env)
+    assert done.code == 0, done.err
+    assert "Stopped: everything" in done.out
+    assert "Nothing answers" in done.err
+    assert "through the files" in done.err
+    named = run(
+        tmp_path,
+        "kill",
+        "--all",
+        "--reason",
+        "r",
+        "--home",
+        str(home),
+        "--url",
+        "http://localhost:9",
+        env=env,
+    )
+    assert named.code == 7, "whose home that server serves, nobody here knows"
+
+
+def _written(folder: Path) -> Path:
+    file = folder / "policy.yaml"
+    file.write_text(POLICY, encoding="utf-8")
+    return file
+
+
 @pytest.mark.parametrize(
     "given",
     [

@@ -8,6 +8,7 @@ import socket
 import threading
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -187,7 +188,7 @@ def test_what_runs_is_recorded_and_its_lease_is_not_renewed(house: House, clock:
     stop(house, Scope.AGENT, "support")
     assert of_kind(house, "kill.engaged")[0]["actions"] == [ready]
     assert house.gate.halted([claim]) == [(claim, "a kill switch is on for the agent support")]
-    assert not house.gate.renew(claim)
+    assert not house.gate.renew([claim])
     clock.forward(16)
     house.gate.sweep()
     assert house.state(ready) == "in_doubt"
@@ -566,6 +567,38 @@ def test_a_kill_switch_that_was_tampered_with_stops_all_the_more(
 
     with pytest.raises(Tampered if again else (Tampered, KillSwitchOn)):
         claim()
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["same process", "another"])
+def test_a_lifted_kill_switch_that_was_deleted_brings_no_deadline_forward(
+    house: House, open_house: Open, clock: ManualClock, again: bool
+) -> None:
+    """What it froze has time left; without its row the request would have ended."""
+    waiting = house.held()
+    kill = stop(house, Scope.AGENT, "support")
+    clock.forward(20 * 60)
+    lift(house, kill)
+    house.sql("DELETE FROM kill_switches")
+    if again:
+        house = reopened(house, open_house)
+    else:  # one more change, so that this process reads it anew
+        with pytest.raises(Tampered, match="were lifted"):
+            lift(house, stop(house, Scope.AGENT, "somebody"))
+    house.gate.sweep()
+    assert house.sql("SELECT state FROM actions WHERE id = ?", waiting) == [("held",)]
+    assert of_kind(house, "action.expired") == []
+
+
+def test_a_drill_that_a_person_ended_before_it_was_measured_is_no_alarm(house: House, tmp_path: Path) -> None:
+    bob = house.person("Bob", Role.OPERATOR)
+    engaged = partial(
+        stopping._engage, scope=Scope.ALL, target=None, reason="x", caller=None, by="test", drill=True
+    )
+    on = house.home.journal.commit(engaged)
+    assert house.home.kill_switches.rearm(on.switch.id, "over", bob.caller).lifted
+    with pytest.raises(Conflict, match="was lifted"):
+        house.home.journal.commit(partial(stopping._end_drill, on=on, taken=1))
+    sound(house, tmp_path)
 
 
 def test_deleting_every_trace_in_the_tables_is_found_when_the_home_is_opened(

@@ -51,7 +51,17 @@ def of_kind(house: House, kind: str) -> list[dict[str, Any]]:
 
 
 def swept(house: House, clock: ManualClock, minutes: float) -> None:
-    """The time passes and a sweep comes at its end."""
+    """The time passes, with a sweep each minute and one at its end."""
+    house.gate.sweep()
+    for _ in range(int(minutes)):
+        clock.forward(MINUTE)
+        house.gate.sweep()
+    clock.forward((minutes - int(minutes)) * MINUTE)
+    house.gate.sweep()
+
+
+def missed(house: House, clock: ManualClock, minutes: float) -> None:
+    """The time passes and a sweep comes only at its end."""
     clock.forward(minutes * MINUTE)
     house.gate.sweep()
 
@@ -180,13 +190,13 @@ def test_without_a_lane_tier_3_waits_a_week_then_the_default_owner_once_and_tier
     third = house.held()
     fourth = house.propose("account.delete", {"account_id": "7"}).action
     assert fourth is not None
-    swept(house, clock, 24 * 60 - 1)
+    missed(house, clock, 24 * 60 - 1)
     assert [house.state(third), house.state(fourth.id)] == ["held", "held"]
-    swept(house, clock, 1)
+    missed(house, clock, 1)
     assert [house.state(third), house.state(fourth.id)] == ["held", "expired"]
-    swept(house, clock, 6 * 24 * 60)
+    missed(house, clock, 6 * 24 * 60)
     assert (house.state(third), asked(house, third)["owner"]) == ("held", "ops-approvers")
-    swept(house, clock, 7 * 24 * 60)
+    missed(house, clock, 7 * 24 * 60)
     assert house.state(third) == "expired"
     assert len(of_kind(house, "approval.escalated")) == 1
 
@@ -199,7 +209,7 @@ def test_a_turn_that_passed_while_nobody_swept_is_passed_over_and_told(
 ) -> None:
     house = open_house(CHAIN, clock=clock)
     action = house.held()
-    swept(house, clock, 32)
+    missed(house, clock, 32)
     (entry,) = of_kind(house, "approval.escalated")
     assert (entry["owner"], entry["turn"], entry["passed_over"]) == ("directors", 2, ["leads"])
     swept(house, clock, 2)
@@ -423,15 +433,61 @@ def test_an_answer_after_silence_allowed_is_told_that_it_comes_too_late(
         house.gate.decide(approval, ann.caller, HumanDecision(Answer.APPROVE, shown))
 
 
-@pytest.mark.parametrize(("late", "state"), [(1.4, "allowed"), (1.6, "expired")])
+@pytest.mark.parametrize(
+    ("first", "last", "late", "state"),
+    [
+        (0.0, 9.9, 1.3, "allowed"),
+        (0.0, 9.9, 1.45, "expired"),
+        (1.4, 9.9, 0.1, "allowed"),
+        (1.6, 9.9, 0.1, "expired"),
+        (0.0, 8.0, 0.1, "expired"),
+    ],
+    ids=["prompt", "late", "down at first", "down too long at first", "down meanwhile"],
+)
 def test_silence_counts_only_where_somebody_was_there_to_hear_it(
-    open_house: Open, clock: ManualClock, late: float, state: str, tmp_path: Path
+    open_house: Open, clock: ManualClock, first: float, last: float, late: float, state: str, tmp_path: Path
+) -> None:
+    """Sweeps come from minute `first` until minute `last`, and one when the ten are `late` minutes over."""
+    house = open_house(QUIET, clock=clock)
+    action = quiet(house)
+    clock.forward(first * MINUTE)
+    swept(house, clock, last - first)
+    missed(house, clock, 10 - last + late)
+    assert house.state(action) == state
+    proved(house, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "forge",
+    [
+        "UPDATE attended SET since = 0",
+        "UPDATE attended SET until = until + 600000000",
+        "DELETE FROM attended",
+    ],
+)
+def test_nobody_makes_silence_count_by_saying_that_the_home_was_swept(
+    open_house: Open, clock: ManualClock, forge: str
 ) -> None:
     house = open_house(QUIET, clock=clock)
     action = quiet(house)
-    swept(house, clock, 10 + late)
-    assert house.state(action) == state
-    proved(house, tmp_path)
+    swept(house, clock, 2)
+    clock.forward(7 * MINUTE)
+    house.sql(forge)
+    swept(house, clock, 1)
+    assert house.state(action) == "expired"
+
+
+def test_an_earlier_record_of_sweeps_put_back_makes_silence_count_for_less(
+    open_house: Open, clock: ManualClock
+) -> None:
+    house = open_house(QUIET, clock=clock)
+    action = quiet(house)
+    swept(house, clock, 1)
+    ((since, until, mac),) = house.sql("SELECT since, until, mac FROM attended")
+    swept(house, clock, 8)
+    house.sql("UPDATE attended SET since = ?, until = ?, mac = ?", since, until, mac)
+    swept(house, clock, 1)
+    assert house.state(action) == "expired"
 
 
 def test_silence_allows_nothing_that_a_kill_switch_covers(
@@ -439,7 +495,7 @@ def test_silence_allows_nothing_that_a_kill_switch_covers(
 ) -> None:
     house = open_house(QUIET, clock=clock)
     early, late = quiet(house, order_id="1"), quiet(house, order_id="2")
-    clock.forward(9 * MINUTE)
+    swept(house, clock, 9)
     third = quiet(house, order_id="3")
     clock.forward(1 * MINUTE)
     kill = house.home.kill_switches.engage(Scope.AGENT, "support", "smoke", by="test").switch.id

@@ -50,14 +50,22 @@ class Model:
     state: str = "held"
     owner: str = "first"
     asked: list[str] = field(default_factory=list)
+    now: int = 0
+    """Seconds since it was made."""
+    swept: tuple[int, int] | None = None
+    """From when until when sweeps came without a gap."""
 
     def sweep(self, *, stopped: bool) -> None:
+        if self.swept is None or self.now > self.swept[1] + 90:
+            self.swept = (self.now, self.now)
+        elif self.now >= self.swept[1] + 15:
+            self.swept = (self.swept[0], self.now)
         if self.state != "held":
             return
         total = sum(window for _, window in self.turns)
         if self.own >= total:
             prompt = (self.own - total) * 1_000_000 <= PROMPT_US
-            if self.end == "allow" and prompt:
+            if self.end == "allow" and prompt and self.swept[0] <= 90:
                 self.state = "held" if stopped else "allowed"
             else:
                 self.state = "expired"
@@ -137,6 +145,7 @@ def test_a_request_does_what_its_times_say_once_and_in_order(
         match step:
             case "wait":
                 clock.forward(amount)
+                model.now += amount
                 model.own += 0 if kill else amount
             case "sweep":
                 sweep()
@@ -147,6 +156,7 @@ def test_a_request_does_what_its_times_say_once_and_in_order(
                 kill = ""
                 clock.forward(60)  # until a frozen request is looked at again
                 model.own += 60
+                model.now += 60
             case "restart":
                 house.home.leases.close()
                 house.home.journal.close()

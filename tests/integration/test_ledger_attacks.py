@@ -581,6 +581,7 @@ ELSEWHERE = {
     "kill_switches": "test_kill_switch.py: a kill switch that was tampered with stops all the more",
     "kill_register": "test_kill_switch.py: a kill switch that was tampered with stops all the more",
     "kill_votes": "test_kill_switch.py: an agreement that nobody gave does not count",
+    "attended": "test_lanes.py: nobody makes silence count by saying that the home was swept",
     "dismissals": "test_recovery_dismissed.py: a dismissal that nobody gave ends nothing",
     "alarms": "test_recovery_dismissed.py: an alarm that nobody gave keeps nobody from going on",
     "erasures": "test_erasure.py: what was erased stays closed whatever is put back",

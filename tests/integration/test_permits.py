@@ -653,6 +653,22 @@ def test_a_report_names_the_action_of_its_permit(house: House) -> None:
 # --- offline ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("reported", [True, False])
+def test_the_time_of_what_ran_offline_counts_from_when_it_was_permitted(
+    house: House, clock: ManualClock, reported: bool
+) -> None:
+    """Nobody knows when in that time it ran; whoever takes it back has no longer than after the earliest."""
+    out = permit(house, note(house), offline=True)
+    clock.forward(100)
+    if reported:
+        report(house, out)
+    else:
+        clock.forward(200)
+        house.gate.sweep()
+    ((claimed_at, state),) = house.sql("SELECT claimed_at, state FROM actions")
+    assert (claimed_at, state) == (out.permit.minted_at, "succeeded" if reported else "in_doubt")
+
+
 def test_an_offline_run_is_claimed_and_settled_when_it_is_reported(house: House) -> None:
     issued = permit(house, note(house), offline=True)
     assert house.state(issued.permit.action_id) == "allowed"

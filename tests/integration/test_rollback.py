@@ -234,6 +234,28 @@ def test_what_a_person_asked_for_the_agent_runs_but_does_not_withdraw(house: Hou
         house.view(undo, agent("another"))
 
 
+def test_the_agents_webhooks_are_told_of_what_people_ask_for_and_another_agents_are_not(house: House) -> None:
+    ann = house.person("Ann")
+    for name in ("support", "billing"):
+        house.home.webhooks.add(name, "http://localhost:9/", agents=(name,), events=(), networks=())
+    action = ran(house, "notes.add", {"text": "a"})
+    undo = back(house, action, ann.caller)
+    run(house, undo)
+    redo = back(house, undo, ann.caller)
+    assert house.view(redo)["state"] == "allowed"
+    run(house, redo)
+    told = [json.loads(ids) for (ids,) in house.sql("SELECT ids FROM segments WHERE segment = 'webhook'")]
+    told.sort(key=lambda ids: int(ids["entry"]))
+    assert {ids["webhook"] for ids in told} == {"support"}
+    assert [(ids["action"], ids["state"]) for ids in told] == [
+        (action, "succeeded"),
+        (undo, "succeeded"),
+        (action, "rolled_back"),
+        (redo, "succeeded"),
+        (undo, "rolled_back"),
+    ]
+
+
 def test_a_kill_switch_for_the_agent_does_not_keep_people_from_cleaning_up(house: House) -> None:
     ann = house.person("Ann")
     first, second = ran(house), ran(house, args={**CHARGE, "order_id": "B"})

@@ -24,7 +24,7 @@ from interlock.engine import Delivery, enqueue
 from interlock.engine.outbox import MOST_IDS
 from interlock.gate import Answer, Report, Scope
 from interlock.model.actions import ActionState, ExecutorKind
-from interlock.model.errors import Conflict, HomeUnusable, NotFound
+from interlock.model.errors import Conflict, HomeUnusable, InterlockError, NotFound
 
 DATABASES = BOTH
 
@@ -90,7 +90,13 @@ def attempt(house: House, ids: dict[str, str], number: int = 1, **rest: Any) -> 
     """What the engine does with a segment, once."""
     delivery = Delivery(f"seg_{'0' * 32}", "webhook", ids, number, number >= RETRY.attempts, "exe", 1)
     url = rest.pop("url", "https://interlock.example")
-    asyncio.run(Webhooks(house.home.journal, house.home.webhooks.read, lambda: url, **rest).deliver(delivery))
+    webhooks = Webhooks(house.home.journal, house.home.webhooks.read, lambda: url, **rest)
+    try:
+        asyncio.run(webhooks.deliver(delivery))
+    except InterlockError as error:
+        if not delivery.last:
+            raise
+        webhooks.give_up(delivery, error.detail)
 
 
 def verified(service: Service, secret: str, number: int = -1) -> dict[str, Any]:
@@ -348,6 +354,19 @@ def test_a_listed_network_is_reached(house: House, service: Service) -> None:
     house.gate.withdraw(house.held(), agent())
     attempt(house, outbox(house)[0])
     assert verified(service, secret)["type"] == "action.withdrawn"
+
+
+def test_over_plain_http_a_public_address_has_to_be_listed_too(
+    house: House, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def leads(*_: Any, **__: Any) -> list[Any]:
+        return [(2, 1, 6, "", ("93.184.215.14", 80))]
+
+    add(house, "http://hooks.internal/", networks=["10.0.0.0/8"])
+    house.gate.withdraw(house.held(), agent())
+    monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", leads)
+    with pytest.raises(NotDelivered, match="no listed network"):
+        attempt(house, outbox(house)[0])
 
 
 def test_a_name_that_leads_inside_is_not_reached(

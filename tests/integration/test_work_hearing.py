@@ -77,7 +77,7 @@ def test_a_commit_is_heard_of_by_others_and_not_by_whoever_made_it(pair: tuple[H
     with hearing(one) as first, hearing(two) as second:
         two.propose("orders.get", {"order_id": "A"})
         wait_for(lambda: len(first) == 1)
-        one.home.journal.commit(partial(following.dispatch, action_id="act_1"))
+        one.home.journal.commit(partial(following.dispatch, action_id="act_1", topic="shop.pay"))
         wait_for(lambda: len(second) == 1)
         with pytest.raises(Conflict):
             two.home.journal.commit(refused)
@@ -87,7 +87,7 @@ def test_a_commit_is_heard_of_by_others_and_not_by_whoever_made_it(pair: tuple[H
 
 
 def refused(tx: Any) -> None:
-    following.dispatch(tx, "act_2")
+    following.dispatch(tx, "act_2", "shop.pay")
     raise Conflict("no")
 
 
@@ -136,7 +136,7 @@ def test_a_decision_on_one_node_wakes_the_worker_and_the_streams_of_another(
         wait_for(lambda: here.work.standing and here.work.told)
         time.sleep(1)  # it has looked at what there was, and waits
         before, heard = here.news.size, here.work.heard
-        two.home.journal.commit(partial(following.dispatch, action_id="act_1"))
+        two.home.journal.commit(partial(following.dispatch, action_id="act_1", topic="shop.pay"))
         wait_for(lambda: here.delivered == ["act_1"])
         two.propose("orders.get", {"order_id": "A"})
         wait_for(lambda: here.news.size == before + 1)
@@ -154,7 +154,7 @@ def test_where_nobody_hears_work_is_looked_for(
     try:
         wait_for(lambda: here.work.standing)
         assert not here.work.told
-        two.home.journal.commit(partial(following.dispatch, action_id="act_1"))
+        two.home.journal.commit(partial(following.dispatch, action_id="act_1", topic="shop.pay"))
         wait_for(lambda: here.delivered == ["act_1"])
         two.propose("orders.get", {"order_id": "A"})
         size = two.home.journal.head()[0]

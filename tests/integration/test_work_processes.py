@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 import pytest
 
-from interlock.dispatch.dispatcher import PARALLEL
+from interlock.dispatch.dispatcher import PARALLEL, SHARE
 from interlock.gate import Answer, HumanDecision, following
 from interlock.gate.stops import Scope
 from interlock.home import Home
@@ -87,7 +87,7 @@ def test_two_servers_and_three_segments_for_each_action_carry_it_out_once(nodes:
         list(people.map(nodes.approve, [one, two] * 5, actions))
     with nodes.inside() as home:
         for action in actions * 2:
-            home.journal.commit(partial(following.dispatch, action_id=action))
+            home.journal.commit(partial(following.dispatch, action_id=action, topic="shop.pay"))
     wait_for(lambda: nodes.shop.times() == paid(10))
     wait_for(lambda: waiting(nodes) == 0)
     assert nodes.states(two, actions) == ["succeeded"] * 10
@@ -133,18 +133,18 @@ def test_a_server_that_is_stopped_lets_what_runs_end_and_leaves_the_rest_to_othe
     with nodes.inside() as home:
         for action in actions:
             approve_inside(home, action)
-    wait_for(lambda: len(nodes.shop.asked) == PARALLEL)
+    wait_for(lambda: len(nodes.shop.asked) == SHARE)
     assert server.process is not None
     server.process.terminate()
     time.sleep(1)  # what it would begin now it would have begun
     nodes.shop.answering.set()
     assert server.process.wait(30) == 0
-    assert len(nodes.shop.asked) == PARALLEL
+    assert len(nodes.shop.asked) == SHARE
     with nodes.inside() as home:
         person = home.roster.named("Ana")
         assert person is not None
         states = [home.views.action(action, person.caller)["state"] for action in actions]
-    assert Counter(states) == {"succeeded": PARALLEL, "approved": 24 - PARALLEL}
+    assert Counter(states) == {"succeeded": SHARE, "approved": 24 - SHARE}
     other = nodes.serve()
     wait_for(lambda: nodes.shop.times() == paid(24))
     wait_for(lambda: nodes.states(other, actions) == ["succeeded"] * 24)
@@ -205,3 +205,49 @@ def test_readiness_says_that_nothing_is_carried_out_and_tells_strangers_no_more(
     assert document["type"] == "urn:interlock:problem:not-standing"
     assert "lease" not in json.dumps(document)
     wait_for(lambda: ready(server))  # it joins anew
+
+
+def test_a_service_that_hangs_makes_nobody_wait_but_those_who_want_it(
+    tmp_path: Path, shop: Shop, database: str, request: pytest.FixtureRequest
+) -> None:
+    url = None
+    if database == "postgres":
+        url = request.getfixturevalue("postgres").database(0)
+        run(url, "DROP SCHEMA IF EXISTS dbos CASCADE")
+    fine = Shop()
+    text = policy(shop).replace(f":{shop.port}/note", f":{fine.port}/note")
+    mail = f"""\
+  shop.mail:
+    tier: 3
+    args: {{n: string}}
+    execute: {{http: {{method: POST, url: "http://127.0.0.1:{fine.port}/mail/{{args.n}}"}}}}
+rules:
+  - id: mail
+    match: {{topics: [shop.mail]}}
+    decision: require_approval
+    lane: {{window: 1h, on_timeout: deny}}
+"""
+    nodes = Nodes(tmp_path, shop, text.replace("rules:\n", mail), url)
+    try:
+        shop.answering.clear()
+        server = nodes.serve()
+        slow = held(nodes, server, 2 * PARALLEL)
+        other = [nodes.propose(server, "shop.mail", str(n)) for n in range(4)]
+        wait_for(lambda: ready(server))
+        with nodes.inside() as home:
+            for action in slow:
+                approve_inside(home, action)
+        wait_for(lambda: len(shop.asked) == SHARE)
+        with nodes.inside() as home:
+            for action in other:
+                approve_inside(home, action)
+        wait_for(lambda: nodes.states(server, other) == ["succeeded"] * 4)
+        nodes.propose(server, "shop.note", "1")
+        assert fine.times() == Counter({"/note/1": 1, **{f"/mail/{n}": 1 for n in range(4)}})
+        assert len(shop.asked) == SHARE, "and they got no more than their share"
+        shop.answering.set()
+        wait_for(lambda: shop.times() == paid(2 * PARALLEL))
+    finally:
+        shop.answering.set()
+        nodes.close()
+        fine.close()

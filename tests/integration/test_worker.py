@@ -36,6 +36,12 @@ actions:
     tier: 3
     args: {order_id: string, amount_usd: {type: decimal, scale: 2, currency: USD}}
     roles: {amount: amount_usd}
+    undo: {topic: pay.recall, args: {order_id: args.order_id}}
+  pay.recall:
+    tier: 2
+    args: {order_id: string}
+    undo: pay.charge
+    undo_within: 5m
   pay.charge:
     tier: 3
     args: {order_id: string}
@@ -44,6 +50,7 @@ actions:
     args: {order_id: string}
     execute: {http: {method: POST, url: "http://127.0.0.1:9/{args.order_id}"}}
 rules:
+  - {id: recalls, match: {topics: [pay.recall]}, decision: allow}
   - {id: small, match: {topics: [pay.refund]}, when: args.amount_usd < 100, decision: allow}
   - id: large
     match: {topics: [pay.refund]}
@@ -75,6 +82,10 @@ def refund(order_id, amount_usd):
     time.sleep(float(os.environ.get("SHOP_SEC", "0")))
     write(f"refunded {order_id} {amount_usd} {os.getpid()}")
     return order_id
+
+@gate.guard("pay.recall")
+def recall(order_id):
+    write(f"recalled {order_id}")
 
 @gate.on_decided
 def decided(event):
@@ -295,6 +306,31 @@ def test_what_it_has_no_function_for_is_left_and_said_once(shop: Shop, desk: Hou
     assert [event["topic"] for event in left] == ["pay.charge"]
     assert state(desk, found) == "approved"
     assert state(desk, small) == "succeeded"
+
+
+def test_what_a_person_asks_for_to_take_an_action_back_is_run_and_told(shop: Shop, desk: House) -> None:
+    action = shop.propose(order_id="A", amount_usd="5.00")
+    shop.once()
+    ann = desk.home.roster.named("Ann")
+    undo = desk.gate.rollback(action, ann.caller).action
+    assert undo is not None
+    assert undo.agent == f"person:{ann.id}"
+    events = shop.once()
+    assert [event["event"] for event in events] == ["ready", "running", "ended", "stopped"]
+    assert shop.books("recalled") == ["recalled A"]
+    assert (state(desk, action), state(desk, undo.id)) == ("rolled_back", "succeeded")
+    assert shop.states() == ["succeeded", "succeeded", "rolled_back"]
+    assert [line.split()[3] for line in shop.books("told")] == ["state", "-", "state"]
+
+
+def test_what_a_person_asks_for_to_take_another_agents_action_back_is_left(shop: Shop, desk: House) -> None:
+    action = shop.propose(order_id="A", amount_usd="5.00")
+    shop.once()
+    program = (shop.folder / "shop.py").read_text()
+    (shop.folder / "shop.py").write_text(program.replace('agent="support"', 'agent="other"'))
+    desk.gate.rollback(action, desk.home.roster.named("Ann").caller)
+    assert [event["event"] for event in shop.once()] == ["ready", "stopped"]
+    assert shop.books("recalled") == []
 
 
 def test_another_agents_actions_are_not_run(shop: Shop, desk: House) -> None:

@@ -7,7 +7,7 @@ hashes. The gate is compared with it after every step of random lives (`integrat
  2. **Holding.** A held action has one open request, an owner and an end. The end moves by the time that a
     kill switch covered the action since the request was made. Whoever answers after it expires it. So does
     who sweeps, unless its lane lets silence pass: at tiers 1 and 2 only, under the policy in force, and only
-    if the sweep comes in time. That is no approval.
+    if sweeps came all the while, no more than 90 seconds apart. That is no approval.
  3. **Answering.** A reviewer names what was shown. They approve nothing that they asked for: not as the
     principal, not as the agent's operator, not as its editor, unless all they changed since they first
     touched it is an amount that came down. An approval lasts an hour. An edit ends the request and opens one
@@ -18,7 +18,8 @@ hashes. The gate is compared with it after every step of random lives (`integrat
     A stricter verdict voids what was allowed, approved or asked: it is denied, or held anew. Anything else
     leaves it as it is. What may run offline is left alone.
  6. **Claiming.** One claim holds an action, for 15 seconds that are renewed. A lapsed one is taken over only
-    where the service still answers a repeated key with its first answer, and will for a minute.
+    where the service still answers a repeated key with its first answer, and will for a minute, and while it
+    may run: in its time, and under a policy that is no stricter by now. Otherwise it is in doubt.
  7. **Reporting.** Whoever claimed it last says what became of it: once, also late, also after it was taken
     for lost, but not after a person said so.
  8. **Sweeping.** What ended unanswered or unused is expired, what lapsed unrepeatably is in doubt. What may
@@ -63,6 +64,7 @@ NEXT = {
 
 OPEN = {"allowed", "held", "approved", "stale", "executing", "in_doubt"}
 MAY_RUN = {"allowed", "approved"}
+STRICTNESS = ["allow", "hold", "deny"]
 ASKED = {"held", "approved", "unanswered"}
 """The states of a request that ends as its action ends."""
 
@@ -167,6 +169,8 @@ class World:
         self.unnamed: dict[tuple[str, ...], str] = {}
         self.now = 0
         self.clock_lies = False
+        self.attended: tuple[int, int] | None = None
+        """From when until when sweeps came without a gap; noted every 15 seconds."""
 
     # --- what is so now ----------------------------------------------------------------------------------
 
@@ -196,7 +200,12 @@ class World:
     def repeatable(self, action: Action) -> bool:
         """Whether a lapsed claim may be taken over (rule 6)."""
         remembers = self.topics[action.topic].remembers
-        return remembers is not None and self.now < action.claimed + remembers - MINUTE
+        end = action.claimed + (remembers or 0) - MINUTE
+        return remembers is not None and self.now < min(end, action.expires)
+
+    def stricter(self, action: Action) -> bool:
+        """Whether the policy in force says something stricter than it stands under."""
+        return STRICTNESS.index(self.verdict(action.topic, action.number)) > STRICTNESS.index(action.decided)
 
     # --- proposing ---------------------------------------------------------------------------------------
 
@@ -230,14 +239,13 @@ class World:
         """Rule 5. True where it is held anew, under a new request that the caller names."""
         if action.policy == self.policy or action.state not in {"allowed", "held", "approved"}:
             return False
-        strictness = ["allow", "hold", "deny"]
-        now = self.verdict(action.topic, action.number)
-        if strictness.index(now) <= strictness.index(action.decided):
+        if not self.stricter(action):
             action.policy = self.policy
             return False
         if action.offline_until is not None:
             return False
         self._close(action, "stale")
+        now = self.verdict(action.topic, action.number)
         action.policy, action.decided = self.policy, now
         action.state = "held" if now == "hold" else "denied"
         return now == "hold"
@@ -305,6 +313,10 @@ class World:
 
     def sweep(self) -> None:
         """Rule 8, but for held requests: a frozen one is looked at once a minute, see `swept`."""
+        if self.attended is None or self.now > self.attended[1] + PROMPT:
+            self.attended = self.now, self.now
+        elif self.now >= self.attended[1] + LEASE:
+            self.attended = self.attended[0], self.now
         for action in self.actions.values():
             if action.state in MAY_RUN and action.offline_until is not None:
                 if self.now >= action.offline_until + MINUTE:
@@ -322,7 +334,8 @@ class World:
             return {"held"}
         topic, request = self.topics[action.topic], action.request
         late = self.now - request.end - self.frozen(action, request.since)
-        if topic.silence and topic.tier <= 2 and late <= PROMPT:
+        heard = self.attended is not None and self.attended[0] <= request.since + PROMPT
+        if topic.silence and topic.tier <= 2 and late <= PROMPT and heard:
             unsure = self.stopped(action) or action.policy != self.policy
             return {"held"} if unsure else {"held", "unanswered"}
         thawed = max([stop.until or 0 for stop in self.stops if stop.covers(action)], default=0)

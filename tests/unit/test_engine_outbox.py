@@ -59,7 +59,7 @@ def test_two_enqueues_are_two_segments_in_their_order(journal: Journal) -> None:
         {"action": "ann@example.org"},
         {"action": "two words"},
         {"action": ""},
-        {"action": "a" * 129},
+        {"action": "a" * 256},
         {"action": "naïve"},
         {"action": "act_1\n"},
         {"action": 7},

@@ -94,9 +94,9 @@ def follow(*entries: Entry, start: tuple[Entry, ...] = START, whole: bool = True
         (of("action.proposed", tier=4, observed="require_approval"), CLAIM, DONE),
         ({**HELD, "tier": 4}, APPROVE, APPROVED, DONE),
         (
-            of("action.proposed", expires_at=SEC),
+            of("action.proposed", expires_at=17 * SEC),
             {**CLAIM, "at": SEC - 1},
-            {**AGAIN, "at": 16 * SEC},
+            {**AGAIN, "at": 17 * SEC - 1},
             {**DONE, "epoch": 2},
         ),
         ({**HELD, "expires_at": SEC}, {**APPROVE, "at": SEC - 1}, {**APPROVED, "at": 2 * SEC}, DONE),
@@ -196,6 +196,10 @@ def test_a_possible_life_passes(life: tuple[Entry, ...]) -> None:
         ),
         (
             (of("action.proposed", expires_at=SEC), {**CLAIM, "at": SEC}),
+            "after the time that it was allowed for",
+        ),
+        (
+            (of("action.proposed", expires_at=16 * SEC), CLAIM, {**AGAIN, "at": 16 * SEC}),
             "after the time that it was allowed for",
         ),
         (({**HELD, "expires_at": SEC}, {**APPROVE, "at": SEC}), "after its time"),

@@ -34,7 +34,7 @@ import { me } from "./session";
 import { Plain, Raw } from "./text";
 import type { DecisionBody, Detail } from "./wire";
 import { Again, RestsOn } from "./world";
-import { meaning, stateWords } from "./words";
+import { atLeast, meaning, stateWords } from "./words";
 
 export function Decision({ id }: { id: string }) {
   return id.startsWith("act_") ? <ActionOnly id={id} /> : <Request id={id} />;
@@ -346,7 +346,8 @@ function Crumbs({ shown }: { shown: Detail }) {
       {position && shown.state === "held" ? (
         <>
           <span class="place">
-            {position.index} of {position.of}
+            {position.index === null ? "One" : atLeast(position.index, false)} of{" "}
+            {atLeast(position.of, position.more)}
           </span>
           <span class="steps">
             {position.previous ? <Link to={`/a/${position.previous}`}>Previous</Link> : null}

@@ -16,7 +16,7 @@ import { fresh, held, inDoubt, left, more, queueTrouble, selected, showAll, show
 import { Link, go } from "./route";
 import { Plain } from "./text";
 import type { ApprovalPage, Item } from "./wire";
-import { RESOLVED_STATES, count, moneyWords, reach, reasonWords, requestMeaning, stateWords } from "./words";
+import { RESOLVED_STATES, atLeast, count, moneyWords, reach, reasonWords, requestMeaning, stateWords } from "./words";
 
 export function Inbox({ show }: { show: "held" | "resolved" }) {
   useEffect(() => {
@@ -26,11 +26,13 @@ export function Inbox({ show }: { show: "held" | "resolved" }) {
   return show === "held" ? <NeedsReview /> : <Resolved />;
 }
 
-function Tabs({ show, waiting }: { show: "held" | "resolved"; waiting: number | undefined }) {
+function Tabs({ show, page }: { show: "held" | "resolved"; page: Omit<ApprovalPage, "items" | "next"> | null }) {
+  const waiting = page?.counts.held;
   return (
     <nav class="tabs" aria-label="Requests">
       <Link to="/" current={show === "held"}>
-        Needs review{waiting === undefined ? "" : <span class="count">{waiting}</span>}
+        Needs review
+        {page && waiting !== undefined ? <span class="count">{atLeast(waiting, page.more.includes("held"))}</span> : ""}
       </Link>
       <Link to="/?show=resolved" current={show === "resolved"}>
         Resolved
@@ -78,7 +80,7 @@ function NeedsReview() {
     <main class="inbox">
       <header class="page-head">
         <h1>Needs review</h1>
-        <Tabs show="held" waiting={summary.value?.counts.held} />
+        <Tabs show="held" page={summary.value} />
       </header>
       {queueTrouble.value ? <Trouble refused={queueTrouble.value} retry={() => void showAll()} /> : null}
       <InDoubt />
@@ -98,8 +100,8 @@ function NeedsReview() {
             <StateShape state="withdrawn" />
             <span>
               {left.value.words}:{" "}
-              <Link to={`/a/${left.value.id}`}>
-                <Plain text={left.value.title} />
+              <Link to={`/a/${left.value.item.id}`}>
+                <Plain text={left.value.item.title} />
               </Link>
             </span>
           </p>
@@ -228,21 +230,21 @@ function Resolved() {
 
   const counts = RESOLVED_STATES.flatMap((state) => {
     const n = page?.counts[state] ?? 0;
-    return n > 0 ? [{ state, n }] : [];
+    return n > 0 ? [{ state, words: atLeast(n, page?.more.includes(state) ?? false) }] : [];
   });
   return (
     <main class="inbox">
       <header class="page-head">
         <h1>Resolved</h1>
-        <Tabs show="resolved" waiting={page?.counts.held} />
+        <Tabs show="resolved" page={page} />
       </header>
       {refused ? <Trouble refused={refused} retry={() => void load(null)} /> : null}
       {counts.length > 0 ? (
         <ul class="counts" aria-label="How requests ended">
-          {counts.map(({ state, n }) => (
+          {counts.map(({ state, words }) => (
             <li key={state}>
               <StateShape state={state} />
-              <b>{n}</b> {stateWords(state).toLowerCase()}
+              <b>{words}</b> {stateWords(state).toLowerCase()}
             </li>
           ))}
         </ul>

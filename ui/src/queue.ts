@@ -21,7 +21,9 @@ export const more = signal<string | null>(null);
 export const fresh = signal<string[]>([]);
 export const inDoubt = signal<Action[]>([]);
 /** What left the list while it was on screen, newest first. */
-export const left = signal<{ id: string; title: string; words: string } | null>(null);
+export const left = signal<{ item: Item; words: string } | null>(null);
+/** How it was settled is not known yet: the list was read before the entry that says so was heard. */
+const SETTLED = "Settled elsewhere";
 export const queueTrouble = signal<Refusal | null>(null);
 export const selected = signal<string | null>(null);
 
@@ -46,8 +48,8 @@ async function read(): Promise<Reading> {
 }
 
 function take({ items, last }: Reading): void {
-  const { counts, next_deadline, order } = last;
-  summary.value = { counts, next_deadline, order };
+  const { counts, more: beyond, next_deadline, order } = last;
+  summary.value = { counts, more: beyond, next_deadline, order };
   more.value = last.next;
   queueTrouble.value = null;
   if (!items.some((item) => item.id === selected.value)) selected.value = items[0]?.id ?? null;
@@ -91,7 +93,7 @@ function drop(item: Item, words: string): void {
   held.value = list.filter(({ id }) => id !== item.id);
   if (selected.value === item.id) selected.value = (held.value[place] ?? held.value[place - 1])?.id ?? null;
   if (mine.has(item.id)) return;
-  left.value = { id: item.id, title: item.title, words };
+  left.value = { item, words };
   announce(`${words}: ${item.title}. It has left the list.`);
 }
 
@@ -111,7 +113,7 @@ async function lookAgain(): Promise<void> {
     const now = new Map(reading.items.map((item) => [item.id, item]));
     // With further pages unread, a missing request may only have moved down: events say if it was settled.
     if (reading.last.next === null) {
-      for (const item of shown) if (!now.has(item.id)) drop(item, "Settled elsewhere");
+      for (const item of shown) if (!now.has(item.id)) drop(item, SETTLED);
     }
     held.value = (held.value ?? []).map((item) => now.get(item.id) ?? item);
     const known = new Set(shown.map(({ id }) => id));
@@ -161,6 +163,9 @@ onNews((entry) => {
       const words = endedBy(entry, item);
       if (words) drop(item, words);
     }
+    const gone = left.value;
+    const known = gone?.words === SETTLED ? endedBy(entry, gone.item) : null;
+    if (gone && known) left.value = { item: gone.item, words: known };
     if (!concerns(entry)) return;
   }
   // A burst of entries is one look.

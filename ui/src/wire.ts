@@ -87,6 +87,8 @@ export interface Page<T> {
 
 export interface ApprovalPage extends Page<Item> {
   counts: Partial<Record<ApprovalState, number>>;
+  /** The states of which there are more than `counts` says. */
+  more: ApprovalState[];
   next_deadline: string | null;
   /** Why the list is in this order, one sentence. */
   order: string;
@@ -186,7 +188,14 @@ export interface Detail extends Item {
   edited_by: string | null;
   editor_is_you: boolean;
   action: Action;
-  position: { index: number | null; of: number; previous: string | null; next: string | null } | null;
+  /** `index` is null where it stands beyond what is counted; `more` where there are more than `of`. */
+  position: {
+    index: number | null;
+    of: number;
+    more: boolean;
+    previous: string | null;
+    next: string | null;
+  } | null;
 }
 
 /** One field of the difference between what was shown and what is pending now. */

@@ -167,6 +167,11 @@ export function count(n: number, one: string, many: string): string {
   return `${n.toLocaleString("en-US")} ${n === 1 ? one : many}`;
 }
 
+/** A number that is counted up to a limit: "12", or "1,000+" where there are more. */
+export function atLeast(n: number, more: boolean): string {
+  return `${n.toLocaleString("en-US")}${more ? "+" : ""}`;
+}
+
 /** How far it reaches, for a line under the title. */
 export function reach(item: Item): string[] {
   const words: string[] = [];

@@ -1,7 +1,8 @@
 """``interlock kill`` and ``interlock rearm``: stop everything, an agent or topics at once; and go on.
 
 1. With a key the server is asked, and the ledger names the person. Without one the home itself is: whoever
-   has its files may stop it, and the ledger names this operating-system user.
+   has its files may stop it, and the ledger names this operating-system user. So it is too where the server
+   that the home names does not answer: that is said, and nothing is waited for.
 2. Stopping asks nothing back. When the command has ended with 0, nothing in the scope is claimed any more, in
    any process of any host that shares the database.
 3. Lifting takes two people, each with a key of their own. Only where nobody is enrolled, ``--yes`` lifts it
@@ -21,6 +22,7 @@ from interlock.cli.approvals import KeyFile, NoKey, Url
 from interlock.cli.options import HOME, AsJson, HomeDir
 from interlock.cli.remote import connect
 from interlock.cli.report import Line, Misuse
+from interlock.model.errors import Unavailable
 
 if TYPE_CHECKING:
     from interlock.gate import Scope
@@ -63,19 +65,28 @@ def kill(
     was running is named. Two people lift it: interlock rearm.
     """
     del key
+    from interlock.home.database import begun
+
     scope, target = _scope(everything=everything, agent=agent, topic=topic)
     if not reason:
         raise Misuse("Something is stopped for a reason.", fix="As in --reason 'refunds to strangers'")
+    folder = home or Path(HOME)
     if _remote(url, key_file):
         server = connect(url, key_file, home)
         body = {"scope": scope.value, "target": target, "reason": reason, "drill": drill}
-        done = server.post(_PATH, body)
-        with server.understood():
-            lines = _drilled(done) if drill else _engaged(done)
-    else:
-        done = _here(home or Path(HOME), scope, target, reason, drill=drill)
-        lines = _drilled(done) if drill else _engaged(done)
-    report.answer(done, lines, as_json=as_json)
+        try:
+            done = server.post(_PATH, body)
+            with server.understood():
+                lines = _drilled(done) if drill else _engaged(done)
+            report.answer(done, lines, as_json=as_json)
+            return
+        except Unavailable as error:
+            # Whose home a named server serves, nobody here knows.
+            if url is not None or not begun(folder):
+                raise
+            report.warn(error.detail, f"It is stopped through the files of {folder}, by this user.")
+    done = _here(folder, scope, target, reason, drill=drill)
+    report.answer(done, _drilled(done) if drill else _engaged(done), as_json=as_json)
 
 
 def rearm(

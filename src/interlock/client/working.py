@@ -4,7 +4,7 @@
    its claim, under a lease that is renewed, as `gate.resume` does. Several workers share the work: the claim
    makes each action run once.
 2. What has no function here is left to others, and said once for each topic. What refuses to run is said, and
-   looked at again after `REFUSED_SEC`.
+   looked at again after `REFUSED_SEC`; what the database could not be asked about, after `AWAY_SEC`.
 3. Callbacks of `gate.on_decided` are told of everything that became of the agent's actions, also while no
    process was there: by one worker at a time, from where the last one was.
 4. It serves the home beside that: segments, deadlines, lapsed leases.
@@ -24,10 +24,11 @@ from typing import Any
 from interlock.client.embedded import Embedded
 from interlock.client.registry import Guarded
 from interlock.gate.resumable import Resumable
-from interlock.model.errors import InDoubt, InterlockError, NotClaimable
+from interlock.model.errors import HomeUnusable, InDoubt, InterlockError, NotClaimable, Tampered
 
 POLL_SEC = 0.25
 REFUSED_SEC = 60.0
+AWAY_SEC = 1.0
 _log = logging.getLogger(__name__)
 
 
@@ -137,7 +138,9 @@ class Worker:
                 guarded.check(self._backend.action(found.id))
                 claim = self._backend.claim(found.id, guarded.function)
             except InterlockError as error:
-                self._refused[found.id, found.revision] = time.monotonic() + REFUSED_SEC
+                away = isinstance(error, HomeUnusable) and not isinstance(error, Tampered)
+                wait = AWAY_SEC if away else REFUSED_SEC
+                self._refused[found.id, found.revision] = time.monotonic() + wait
                 if not isinstance(error, (NotClaimable, InDoubt)):
                     _log.warning("%s was not run: %s", found.id, error)
                 self._tell({"event": "refused", **about, "detail": error.detail})

@@ -10,14 +10,15 @@
    altered on the way.
 5. Where the journal says `executing` or `in_doubt`, the books may say either; nobody claimed to know.
 
-Functions of values only: `read` gathers them from an open home.
+Functions of values only: `read` and `ever_held` gather them from an open home.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from interlock.demo import story
@@ -133,14 +134,23 @@ def read(home: Home) -> list[Recorded]:
     return [
         Recorded(one["id"], one["revision"], state, one["topic"], one["args"])
         for state in ActionState
-        for one in _pages(home, state)
+        for one in _pages(partial(home.views.actions, state))
     ]
 
 
-def _pages(home: Home, state: ActionState) -> Iterable[Mapping[str, Any]]:
+def ever_held(home: Home) -> set[str]:
+    """The ids of the actions about which a person was ever asked."""
+    return {
+        one["action_id"]
+        for state in ("held", "resolved")
+        for one in _pages(partial(home.views.approvals, state))
+    }
+
+
+def _pages(look: Callable[[str | None], Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
     cursor = None
     while True:
-        page = home.views.actions(state, cursor)
+        page = look(cursor)
         yield from page["items"]
         cursor = page["next"]
         if cursor is None:

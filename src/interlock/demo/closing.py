@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,9 +68,9 @@ def close(stage: Stage, acknowledged: Iterable[str], seconds: float, off: Iterab
     books = stage.shop.books()
     home = Home.open(stage.folder)
     try:
-        tally = home.views.tally()
+        recorded, held = audit.read(home), audit.ever_held(home)
         findings = audit.compare(
-            audit.effects_of(books), audit.read(home), acknowledged, namespace=home.journal.namespace
+            audit.effects_of(books), recorded, acknowledged, namespace=home.journal.namespace
         )
         with tempfile.TemporaryDirectory(prefix="interlock-demo-") as folder:
             home.publisher.export(Path(folder) / "ledger")
@@ -77,9 +78,10 @@ def close(stage: Stage, acknowledged: Iterable[str], seconds: float, off: Iterab
     finally:
         home.close()
     broken = [f"the ledger does not verify: {problem.where}: {problem.what}" for problem in ledger.problems]
+    proposed = len({one.action for one in recorded})
     return Account(
-        actions={"proposed": tally["proposed"], **tally["states"]},
-        held_share=tally["ever_held"] / max(tally["proposed"], 1),
+        actions={"proposed": proposed, **dict(sorted(Counter(one.state.value for one in recorded).items()))},
+        held_share=len(held) / max(proposed, 1),
         findings=findings,
         ledger_ok=ledger.ok,
         ledger_size=ledger.size,

@@ -11,6 +11,8 @@
    the first answer, it is called once more, while that lasts; the breach stays on record whatever follows.
 5. Directly before the call the gate is asked whether the claim still holds and no kill switch covers it: a
    process that was stopped since it claimed runs nothing, and says so.
+6. While it runs, the function can ask which call it is, and for the key that makes a repeated one harmless
+   (`interlock.current_call`).
 """
 
 from __future__ import annotations
@@ -24,11 +26,12 @@ from functools import partial
 from typing import Any
 
 from interlock.dispatch.child import Ended, Ending, NotBegun, Place, Raised, Returned, run
-from interlock.dispatch.lease import Leases, withheld
+from interlock.dispatch.lease import Leases
 from interlock.dispatch.stopping import Stopping
 from interlock.gate import Claim, Gatekeeper, Report
 from interlock.gate.claim import remembered_until
 from interlock.model.actions import ActionState
+from interlock.model.calls import Call, calling
 from interlock.model.canonical import Json, canonical, plain
 from interlock.model.errors import (
     ConstraintBreached,
@@ -65,13 +68,14 @@ def run_sync(gate: Gatekeeper, leases: Leases, claim: Claim, function: Callable[
     if limit is not None:
         return _run_apart(gate, leases, claim, _place(gate, claim, function, args), typed_args(claim, entry))
     with leases.keep(claim):
-        _check(gate, claim)
+        _check(gate, leases, claim)
         try:
-            result = function(*args, **typed_args(claim, entry))
+            with calling(_call(claim)):
+                result = function(*args, **typed_args(claim, entry))
         except BaseException as error:
-            gate.settle(claim, _raised(error, claim))
+            leases.settle(claim, _raised(error, claim))
             raise
-    gate.settle(claim, _returned(result))
+    leases.settle(claim, _returned(result))
     return result
 
 
@@ -89,13 +93,14 @@ async def run_async(
         place = await to_thread(_place, gate, claim, function, args)
         return await _run_apart_async(gate, leases, claim, place, typed_args(claim, entry))
     with leases.keep(claim):
-        await to_thread(_check, gate, claim)
+        await to_thread(_check, gate, leases, claim)
         try:
-            result = await function(*args, **typed_args(claim, entry))
+            with calling(_call(claim)):
+                result = await function(*args, **typed_args(claim, entry))
         except BaseException as error:
-            await shield(to_thread(gate.settle, claim, _raised(error, claim)))
+            await shield(to_thread(leases.settle, claim, _raised(error, claim)))
             raise
-    await shield(to_thread(gate.settle, claim, _returned(result)))
+    await shield(to_thread(leases.settle, claim, _returned(result)))
     return result
 
 
@@ -165,16 +170,16 @@ def _run_apart(
     limit = float(claim.verdict.constraints.max_runtime_sec or 0)
     breach = None
     with leases.keep(claim) as stopping, (given_up or Stopping()).heard(stopping.tell):
-        ask = partial(withheld, gate, claim)
-        ending = run(place, args, limit, stopping, ask)
+        ask = partial(leases.withheld, claim)
+        ending = run(place, args, limit, stopping, ask, _call(claim))
         if isinstance(ending, Ended) and ending.why == "time":
             breach = "max_runtime_sec"
             if _remembered(gate, claim):
-                again = run(place, args, limit, stopping, ask)
+                again = run(place, args, limit, stopping, ask, _call(claim))
                 ending = ending if isinstance(again, NotBegun) else again
     if isinstance(ending, NotBegun) and ending.withheld:
         raise _not_run(gate, claim, ending.reason)
-    gate.settle(claim, replace(_ended(ending, claim), breach=breach))
+    leases.settle(claim, replace(_ended(ending, claim), breach=breach))
     what = claim.binding.topic
     match ending:
         case Returned():
@@ -253,6 +258,10 @@ def _unless_reading(claim: Claim) -> str:
 # --- in every process ------------------------------------------------------------------------------------
 
 
+def _call(claim: Claim) -> Call:
+    return Call(claim.action_id, claim.revision, claim.key)
+
+
 def _before(gate: Gatekeeper, claim: Claim) -> CatalogueEntry | None:
     entry = gate.entry(claim)
     limit = claim.verdict.constraints.max_amount_usd
@@ -268,9 +277,9 @@ def _before(gate: Gatekeeper, claim: Claim) -> CatalogueEntry | None:
     return entry
 
 
-def _check(gate: Gatekeeper, claim: Claim) -> None:
+def _check(gate: Gatekeeper, leases: Leases, claim: Claim) -> None:
     """Raises `NotClaimable` where nothing of the claim may begin any more (rule 5)."""
-    reason = withheld(gate, claim)
+    reason = leases.withheld(claim)
     if reason is not None:
         raise _not_run(gate, claim, reason)
 

@@ -25,12 +25,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from multiprocessing.connection import Connection, Pipe, wait
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from interlock.dispatch.stopping import Stopping
+from interlock.model.calls import Call
 from interlock.model.errors import ConstraintUnenforceable
 from interlock.model.text import visible
 
@@ -128,11 +129,13 @@ def run(
     limit: float,
     stopping: Stopping,
     withheld: Callable[[], str | None],
+    call: Call | None = None,
 ) -> Ending:
     """Call the function in a child process and wait: for it to start, and then at most `limit` seconds.
 
     Args:
         withheld: why it may not be called any more; asked when the child is ready, which can take a while.
+        call: what the function may ask about (`interlock.current_call`).
 
     An exception here (Ctrl-C) ends the child as well.
     """
@@ -150,7 +153,7 @@ def run(
                 return NotBegun(not_begun)
             if (reason := withheld()) is not None:
                 return NotBegun(reason, withheld=True)
-            return child.follow(args, limit, stopping)
+            return child.follow(args, limit, stopping, call)
 
 
 class _Child:
@@ -200,10 +203,10 @@ class _Child:
             return None
         return f"importing it there ended with {visible(str(said[1]).rstrip('.'), 500)}"
 
-    def follow(self, args: Mapping[str, Any], limit: float, stopping: Stopping) -> Ending:
+    def follow(self, args: Mapping[str, Any], limit: float, stopping: Stopping, call: Call | None) -> Ending:
         """Have it called, and hear what became of it."""
         try:
-            self._wire.send((limit, dict(args)))
+            self._wire.send((limit, dict(args), None if call is None else astuple(call)))
             said = self._hear(limit)
         except (EOFError, OSError):
             self._signal(signal.SIGKILL)  # does not change how a process ended that has

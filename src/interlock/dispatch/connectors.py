@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from importlib import import_module
+from urllib.parse import urlsplit
 
 from interlock.dispatch.credentials import Credential, Refused
 from interlock.dispatch.http import ENFORCED as HTTP
@@ -26,6 +27,14 @@ ENFORCES: Mapping[ExecutorKind, frozenset[str]] = {
     ExecutorKind.MCP: frozenset({"max_runtime_sec", "network_allowlist", "max_amount_usd"}),
 }
 """The constraints that each kind of dispatched action is held to."""
+
+
+def destination(spec: DispatchedExecute) -> str:
+    """Whose time an action takes: the host and port, the database, or the server that this machine starts."""
+    if isinstance(spec, SqlExecute):
+        return spec.database
+    url = spec.url if isinstance(spec, HttpExecute) else spec.server or spec.url or ""
+    return urlsplit(url).netloc.lower() or url
 
 
 class Connectors:

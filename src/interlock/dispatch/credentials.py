@@ -4,13 +4,17 @@
 2. A value that starts with ``{`` is a JSON object that says how to get one; anything else is the value
    itself. The one way there is ``{"oauth2": {…}}``: a client's own credentials, or a refresh token.
 3. An access token is kept in memory until a minute before it ends, the recipe changes, or until the tool
-   answers 401 to it. A token that ended while the action waited is replaced at execution.
+   answers 401 to it. A token that ended while the action waited is replaced at execution. One that is not
+   `REFUSED_SEC` old is not replaced because of a 401: a tool that always says so is no reason to ask the
+   endpoint for each action.
 4. A refresh token that the server replaces is written back before its access token is used: a process that
-   dies then does not leave a spent one behind. One process at a time renews.
+   dies then does not leave a spent one behind. One process at a time renews. Where it cannot be written (a
+   full disk), nothing is sent; it is kept in memory, and written before the next one is asked for.
 5. A token endpoint is reached by https, or on this machine. No redirect is followed, no proxy of the
    environment is used, an answer larger than `MAX_ANSWER` is not read. It is named by whoever keeps this
    machine, and is no part of what an action reaches: `network_allowlist` does not speak of it.
-6. No error here carries a secret, nor what the endpoint answered beyond its error code.
+6. Whatever goes wrong before a call has its credential, nothing was sent.
+7. No error here carries a secret, nor what the endpoint answered beyond its error code.
 
 Sources: RFC 6749, sections 4.4, 5 and 6; RFC 6750 (Bearer).
 """
@@ -43,6 +47,8 @@ PATIENCE_SEC = 10.0
 EARLY_SEC = 60.0
 LIFE_SEC = 300.0
 """How long a token is used whose endpoint does not say when it ends."""
+LONGEST_SEC = 24 * 3600.0
+REFUSED_SEC = 30.0
 
 _URL = r"^(https://[^\s@]+|http://(127\.0\.0\.1|localhost|\[::1\])(:[0-9]{1,5})?(/[^\s@]*)?)$"
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]+", re.ASCII)
@@ -60,8 +66,9 @@ async def authorization(credential: Credential, name: str) -> str:
         value = credential(name)
         if inspect.isawaitable(value):
             value = await value
-    except InterlockError as error:
-        raise NotSent(f"the credential {visible(name, 64)} cannot be read ({error.slug})") from None
+    except Exception as error:  # noqa: BLE001 (rule 6, whatever a store raises)
+        why = error.slug if isinstance(error, InterlockError) else type(error).__name__
+        raise NotSent(f"the credential {visible(name, 64)} cannot be read ({why})") from None
     if value is None:
         raise NotSent(f"the credential {visible(name, 64)} is not configured here")
     return value
@@ -115,7 +122,10 @@ class Credentials:
     def __init__(self, store: Store, *, now: Callable[[], float] = time.monotonic) -> None:
         self._store = store
         self._now = now
-        self._tokens: dict[str, tuple[OAuth2, str, float]] = {}
+        self._tokens: dict[str, tuple[OAuth2, str, float, float]] = {}
+        """What it was asked for with, the token, until when it is used, and when it was had."""
+        self._unwritten: dict[str, tuple[OAuth2, OAuth2]] = {}
+        """A recipe whose refresh token is spent, and the one that has to be written in its place."""
         self._lock = threading.Lock()
 
     async def __call__(self, name: str) -> str | None:
@@ -136,6 +146,10 @@ class Credentials:
             if value is None:
                 return None
             recipe = _recipe(name, value)
+            spent, kept = self._unwritten.get(name, (None, recipe))
+            if spent == recipe:
+                await self._write(name, spent, kept)
+                recipe = kept
             found = self._fresh(name, recipe)
             return found if found is not None else await self._renewed(name, recipe)
         finally:
@@ -153,9 +167,11 @@ class Credentials:
             await asyncio.sleep(0.02)
 
     def refused(self, name: str) -> None:
-        """The tool would not have the value: the next call asks for a new one."""
+        """The tool would not have the value: the next call asks for a new one, where this one is not new."""
         with self._lock:
-            self._tokens.pop(name, None)
+            found = self._tokens.get(name)
+            if found is not None and self._now() - found[3] >= REFUSED_SEC:
+                del self._tokens[name]
 
     def _fresh(self, name: str, recipe: OAuth2) -> str | None:
         with self._lock:
@@ -169,19 +185,30 @@ class Credentials:
         token = await _fetch(name, recipe)
         renewed = token.get("refresh_token")
         if recipe.grant == "refresh_token" and isinstance(renewed, str) and renewed != recipe.refresh_token:
-            kept = _Recipe(oauth2=recipe.model_copy(update={"refresh_token": renewed}))
-            text = kept.model_dump_json(exclude_none=True)
-            if not await asyncio.to_thread(self._store.write, name, text):
-                raise HomeUnusable(
-                    f"The refresh token of {visible(name, 64)} was replaced and cannot be written back.",
-                    fix=f"Keep it in the home's file credentials/{visible(name, 64)}.",
-                )
+            await self._write(name, recipe, recipe.model_copy(update={"refresh_token": renewed}))
         header = f"Bearer {token['access_token']}"
         life = token.get("expires_in")
-        lasts = float(life) if isinstance(life, int | float) and not isinstance(life, bool) else LIFE_SEC
+        lasts = LIFE_SEC
+        if isinstance(life, int | float) and not isinstance(life, bool):
+            lasts = float(min(max(0, life), LONGEST_SEC))  # in this order NaN is 0, and none is too large
         with self._lock:
-            self._tokens[name] = (_asked(recipe), header, asked + lasts - EARLY_SEC)
+            self._tokens[name] = (_asked(recipe), header, asked + lasts - EARLY_SEC, self._now())
         return header
+
+    async def _write(self, name: str, spent: OAuth2, kept: OAuth2) -> None:
+        """Write a replaced refresh token back. Raises `HomeUnusable`."""
+        self._unwritten[name] = (spent, kept)
+        text = _Recipe(oauth2=kept).model_dump_json(exclude_none=True)
+        try:
+            written, why = await asyncio.to_thread(self._store.write, name, text), ""
+        except OSError as error:
+            written, why = False, f" ({error.strerror})"
+        if not written:
+            raise HomeUnusable(
+                f"The refresh token of {visible(name, 64)} was replaced and cannot be written back{why}.",
+                fix=f"Keep it in the home's file credentials/{visible(name, 64)}, where it can be written.",
+            )
+        del self._unwritten[name]
 
 
 def _recipe(name: str, value: str) -> OAuth2:
@@ -231,7 +258,7 @@ async def _fetch(name: str, recipe: OAuth2) -> dict[str, Any]:
     except OAuthError as error:
         code = str(error.error)
         raise Unavailable(f"{where}: the endpoint said {code if _CODE.fullmatch(code) else 'no'}.") from None
-    except (httpx2.HTTPError, TooLong, Redirected, TimeoutError, OSError, ValueError, TypeError) as error:
+    except (httpx2.HTTPError, TooLong, Redirected, OSError, ValueError, ArithmeticError, TypeError) as error:
         raise Unavailable(f"{where} ({type(error).__name__}).") from None
     access, kind = token.get("access_token"), str(token.get("token_type", "")).lower()
     if not isinstance(access, str) or not _TOKEN.fullmatch(access) or kind != "bearer":

@@ -7,11 +7,16 @@
    lasts; then it is `in_doubt`. A service that says when to come back is given that time, up to
    `MAX_WAIT_SEC`; where it refused the attempt without effect, it is asked again whatever the catalogue says.
 3. A proof about one attempt proves nothing about an earlier one that went unanswered.
-4. Before the first byte of each attempt the gate is asked once more: what a kill switch covers is not sent,
+4. No destination (a host, a database, a server) gets more than `SHARE` of the `PARALLEL` places: who proposes
+   what goes to a service that hangs, or decides on it, makes nobody wait but those who want that service.
+   What is over its share waits in the queue, and claims nothing.
+5. Before the first byte of each attempt the gate is asked once more: what a kill switch covers is not sent,
    nor what this process was away from for so long that its lease lapsed.
-5. What was carried out is recorded, however long the database is away, up to `SETTLE_SEC`: after that it is
-   in doubt.
-6. The entry that is executed is the one that was decided on and shown, not whatever the file says now.
+6. What is claimed is carried out, or reported: that is one task, which goes on when whoever waits for it
+   leaves. A process that ends lets claims that are being made come to their end: they are refused, or handed
+   back with nothing sent.
+7. What was carried out is recorded, as `Leases.settle` says.
+8. The entry that is executed is the one that was decided on and shown, not whatever the file says now.
 """
 
 from __future__ import annotations
@@ -19,22 +24,23 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import TypeGuard
+from typing import Any, TypeGuard, TypeVar
 
 from interlock.dispatch.caller import amount_usd
-from interlock.dispatch.connectors import Connectors
-from interlock.dispatch.lease import Leases, withheld
+from interlock.dispatch.connectors import Connectors, destination
+from interlock.dispatch.lease import Leases
 from interlock.dispatch.outcome import ANY_ATTEMPT, Failed, Outcome, Succeeded, Unknown
 from interlock.dispatch.probing import Probes
 from interlock.dispatch.stopping import Stopping
 from interlock.engine import Delivery
-from interlock.gate import Claim, Gatekeeper, Report
-from interlock.gate.backlog import Place
+from interlock.gate import Claim, Gatekeeper, Proposed, Report
+from interlock.gate.backlog import Lapsed, Place
 from interlock.gate.claim import remembered_until
 from interlock.gate.reading import ProbeUnavailable
 from interlock.journal import Tx
@@ -61,12 +67,17 @@ MAX_WAIT_SEC = 30.0
 SWEEP_SEC = 0.5
 LEFT_SEC = 60.0
 """How long something that may run has to have waited until it is enqueued once more."""
-SETTLE_SEC = 120.0
 PAUSE_SEC = 0.05
+CLAIMING_SEC = 5.0
+"""How long a process that ends waits for claims that are being made."""
 READINGS = 7
 """So often a segment that cannot read what its action rests on is delivered; `take_up` goes on from there."""
-PARALLEL = 16
+PARALLEL = 32
 """So many are carried out at the same time for segments, and as many for proposals."""
+SHARE = 8
+"""So many of each of these go to one destination."""
+_ALL = "*"
+T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 
@@ -82,16 +93,28 @@ class Dispatcher:
         self._connector = connector
         self._leases = leases
         self.probes = Probes(gate)
-        self._running: set[asyncio.Task[None]] = set()
-        self._at_once = 0
+        self._running: set[asyncio.Task[Any]] = set()
+        self._sending: set[asyncio.Task[Any]] = set()
+        """Those of them that hold a claim."""
+        self._at_once: Counter[str] = Counter()
         self._leaving = False
-        self._delivering = 0
-        self._full_at = -LEFT_SEC
-        """When segments last had to wait for each other."""
-        self._repeated: dict[tuple[str, int], float] = {}
+        self._ended = False
+        self._delivering: Counter[str] = Counter()
+        self._full_at: dict[str, float] = {}
+        """When segments last had to wait for each other, by destination and for all."""
+        self._repeated: dict[Lapsed, float] = {}
         """Lapsed claims that were enqueued lately; until when they are not once more."""
         # A claim may wait for a service that holds subjects' keys; deadlines and reports do not wait for it.
         self._claiming = ThreadPoolExecutor(PARALLEL, thread_name_prefix="claims")
+        # A report may wait for the database; what is asked of it meanwhile does not wait for reports.
+        self._settling = ThreadPoolExecutor(PARALLEL, thread_name_prefix="reports")
+
+    def destination(self, topic: str) -> str:
+        """Where actions of a topic go, as the policy at hand has it; the same for all that go nowhere."""
+        entry = self._gate.policy.entry(topic)
+        if entry is None or not isinstance(entry.execute, DispatchedExecute):
+            return ""
+        return destination(entry.execute)
 
     # --- segments ----------------------------------------------------------------------------------------
 
@@ -102,9 +125,9 @@ class Dispatcher:
             InterlockError: the machine, and not the action, is at fault: it is delivered again.
         """
         action_id = delivery.ids.get("action", "")
-        with self._counted():
+        with self._counted(self.destination(delivery.ids.get("topic", ""))):
             try:
-                claim = await self._claim(action_id, delivery.fence)
+                await asyncio.shield(self._begin(self._taken(action_id, delivery.fence)))
             except (Tampered, ConstraintUnenforceable, NotFound, Erased) as error:
                 _log.error("%s was not run: %s", action_id, error)
                 return
@@ -115,8 +138,6 @@ class Dispatcher:
                 return  # what has waited a while is taken up again
             except (NotClaimable, Expired, InDoubt) as error:
                 _log.info("%s was not run: %s", action_id, error.detail)
-                return
-            await asyncio.shield(self._begin(claim))
 
     async def release(self, delivery: Delivery) -> None:
         """Enqueue what waited for a kill switch that was lifted: the `release` segment."""
@@ -142,44 +163,83 @@ class Dispatcher:
         """
         entry = self._gate.policy.entry(topic)
         dispatched = entry is not None and isinstance(entry.execute, DispatchedExecute)
-        if not dispatched or self._leaving or self._at_once >= PARALLEL:
+        towards = self.destination(topic)
+        full = self._at_once.total() >= PARALLEL or self._at_once[towards] >= SHARE
+        if not dispatched or self._leaving or full:
             yield False
             return
-        self._at_once += 1
+        self._at_once[towards] += 1
         try:
             yield True
         finally:
-            self._at_once -= 1
+            self._at_once[towards] -= 1
 
-    async def at_once(self, claim: Claim) -> None:
-        """Carry out what was claimed when it was proposed; goes on where its proposer leaves."""
-        await asyncio.shield(self._begin(claim))
+    async def at_once(self, proposing: Coroutine[Any, Any, Proposed]) -> Proposed:
+        """Await a proposal and carry out what it claimed; both go on where its proposer leaves."""
+        return await asyncio.shield(self._begin(self._proposed(proposing)))
+
+    async def _proposed(self, proposing: Coroutine[Any, Any, Proposed]) -> Proposed:
+        proposed = await proposing
+        if proposed.claim is not None:
+            await self._guarded(proposed.claim)
+        return proposed
+
+    async def _taken(self, action_id: str, fence: Callable[[Tx], None]) -> None:
+        """Claim an action and carry it out. Raises what the claim raises."""
+
+        def refuse(tx: Tx) -> None:
+            if self._ended:
+                raise HomeUnusable("This process is ending.")
+            fence(tx)
+
+        await self._guarded(await self._claim(action_id, refuse))
 
     async def _claim(self, action_id: str, fence: Callable[[Tx], None] | None = None) -> Claim:
         claim = partial(self._gate.claim, action_id, *DISPATCHED, fence=fence)
         return await asyncio.get_running_loop().run_in_executor(self._claiming, claim)
 
-    def _begin(self, claim: Claim) -> asyncio.Task[None]:
-        task = asyncio.create_task(self._guarded(claim), name=claim.action_id)
+    def _begin(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Have it done, whether or not somebody waits for it."""
+
+        def done(task: asyncio.Task[T]) -> None:
+            self._running.discard(task)
+            if not task.cancelled():
+                task.exception()  # who waited for it was told; where nobody does, nothing was claimed
+
+        task = asyncio.create_task(work)
         self._running.add(task)
-        task.add_done_callback(self._running.discard)
+        task.add_done_callback(done)
         return task
 
     async def _guarded(self, claim: Claim) -> None:
+        task = asyncio.current_task()
+        assert task is not None
         try:
+            if self._ended:
+                nothing = Report(ActionState.FAILED, "Nothing was sent: the process that claimed it ended.")
+                await self._settle(claim, nothing)
+                return
+            self._sending.add(task)
             await self.carry_out(claim)
         except InterlockError as error:
             _log.error("%s was claimed, and what became of it is not recorded: %s", claim.action_id, error)
+        except Exception:  # noqa: BLE001 (nobody may wait for this any more: its lease lapses)
+            _log.exception("%s was claimed, and what became of it is not known", claim.action_id)
+        finally:
+            self._sending.discard(task)
 
     @contextmanager
-    def _counted(self) -> Iterator[None]:
-        self._delivering += 1
-        if self._delivering >= PARALLEL:
-            self._full_at = time.monotonic()
+    def _counted(self, towards: str) -> Iterator[None]:
+        self._delivering[towards] += 1
+        now = time.monotonic()
+        if self._delivering[towards] >= SHARE:
+            self._full_at[towards] = now
+        if self._delivering.total() >= PARALLEL:
+            self._full_at[_ALL] = now
         try:
             yield
         finally:
-            self._delivering -= 1
+            self._delivering[towards] -= 1
 
     # --- carrying out ------------------------------------------------------------------------------------
 
@@ -229,7 +289,7 @@ class Dispatcher:
 
     async def _halted(self, claim: Claim) -> str | None:
         """Why nothing of it may be sent any more; also where that cannot be found out."""
-        return await asyncio.to_thread(withheld, self._gate, claim)
+        return await asyncio.get_running_loop().run_in_executor(self._claiming, self._leases.withheld, claim)
 
     def _again(self, outcome: Outcome, claim: Claim) -> TypeGuard[Failed | Unknown]:
         """Whether another attempt does no harm and may help."""
@@ -252,21 +312,11 @@ class Dispatcher:
         return clock.now() + int(wait_sec * 1_000_000) < until
 
     async def _settle(self, claim: Claim, report: Report) -> None:
-        """Record the outcome; what is known is not given up because the database is away for a moment."""
-        until = time.monotonic() + SETTLE_SEC
-        while True:
-            try:
-                await asyncio.shield(asyncio.to_thread(self._gate.settle, claim, report))
-            except StaleClaim as error:
-                _log.warning("%s: %s", claim.action_id, error.detail)
-            except Tampered:
-                raise
-            except HomeUnusable:
-                if time.monotonic() >= until:
-                    raise
-                await asyncio.sleep(1)
-                continue
-            return
+        loop = asyncio.get_running_loop()
+        try:
+            await asyncio.shield(loop.run_in_executor(self._settling, self._leases.settle, claim, report))
+        except StaleClaim as error:
+            _log.warning("%s: %s", claim.action_id, error.detail)
 
     # --- time --------------------------------------------------------------------------------------------
 
@@ -289,13 +339,15 @@ class Dispatcher:
         it is in doubt, or repeated where it may be."""
         self.leave()
         until = time.monotonic() + seconds
-        while (self._running or self._at_once) and time.monotonic() < until:  # noqa: ASYNC110 (two of them)
+        while (self._running or self._at_once.total()) and time.monotonic() < until:  # noqa: ASYNC110 (two of them)
             await asyncio.sleep(PAUSE_SEC)
-        for task in self._running:
+        self._ended = True
+        for task in self._sending:
             task.cancel()
         if self._running:
-            await asyncio.wait(self._running)
+            await asyncio.wait(self._running, timeout=CLAIMING_SEC)
         self._claiming.shutdown(wait=False, cancel_futures=True)
+        self._settling.shutdown(wait=False)
         self.probes.close()
 
     def repeat_lapsed(self) -> int:
@@ -304,35 +356,48 @@ class Dispatcher:
         self._repeated = {claim: until for claim, until in self._repeated.items() if now < until}
         fresh = [claim for claim in self._gate.lapsed() if claim not in self._repeated]
         if fresh:
-            self._gate.dispatch([action_id for action_id, _ in fresh])
+            self._gate.dispatch(fresh)
             self._repeated.update(dict.fromkeys(fresh, now + LEFT_SEC))
         return len(fresh)
 
     def take_up(self) -> int:
         """Enqueue what may run and has waited for `LEFT_SEC`: nobody seems to have a segment for it.
 
-        Not while segments queue up here: then they wait because there are many. How many pages were walked.
+        Not while segments queue up here, nor what goes where they do: then they wait because there are many.
+        How many pages were walked.
         """
-        if time.monotonic() - self._full_at < LEFT_SEC:
+        since = time.monotonic() - LEFT_SEC
+        full = {one for one, at in tuple(self._full_at.items()) if at > since}
+        if _ALL in full:
             return 0
         pages = 0
         before = self._gate.journal.clock.now() - int(LEFT_SEC * 1_000_000)
         following: Place | None = Place()
         while following is not None:
-            following = self._gate.walk(following, before=before)
+            following = self._gate.walk(
+                following, before=before, wanted=lambda topic: self.destination(topic) not in full
+            )
             pages += 1
         return pages
 
     async def _repeat(
         self, stop: asyncio.Event, step: Callable[[], int], every_sec: float = SWEEP_SEC
     ) -> None:
-        """What is due from time to time; deadlines do not wait for what a new policy has to look at again."""
+        """What is due from time to time; deadlines do not wait for what a new policy has to look at again.
+
+        Whatever one of them fails with, all go on; the same trouble is told once.
+        """
+        told = ""
         while not stop.is_set():
+            said = ""
             try:
                 if self._gate.journal.halted is None:
                     await asyncio.to_thread(step)
-            except InterlockError as error:
-                _log.error("%s: %s", step.__name__, error)
+            except Exception as error:  # noqa: BLE001
+                said = str(error) if isinstance(error, InterlockError) else repr(error)
+                if said != told:
+                    _log.error("%s: %s", step.__name__, said)
+            told = said
             await _pause(stop, every_sec)
 
 

@@ -24,13 +24,16 @@ from typing import Any
 INTERLOCK_LOADING = False
 """True while the function's module is imported; guarded calls are refused meanwhile (`client.registry`)."""
 
+INTERLOCK_CALL: tuple[str, int, str] | None = None
+"""Action, revision and key of the call, for `interlock.current_call`."""
+
 MAX_HANDED_OVER = 64 << 20
 """Bytes of a result or an exception, pickled; a larger one stays here."""
 PATIENCE_SEC = 5.0
 
 
 def main(wire: Connection) -> None:
-    global INTERLOCK_LOADING
+    global INTERLOCK_LOADING, INTERLOCK_CALL
     path, module, qualname, wraps = wire.recv()
     sys.path[:] = path
     INTERLOCK_LOADING = True
@@ -45,7 +48,7 @@ def main(wire: Connection) -> None:
         return
     INTERLOCK_LOADING = False
     wire.send(("ready",))
-    limit, args = wire.recv()
+    limit, args, INTERLOCK_CALL = wire.recv()
     threading.Thread(target=_watch, args=(wire, limit), daemon=True).start()
     wire.send(_call(function, args))
 

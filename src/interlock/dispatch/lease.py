@@ -1,10 +1,15 @@
-"""Leases: while a claim is worked on, one background thread of the process keeps renewing it.
+"""Leases: while a claim is worked on the process keeps renewing it; then it says what became of it.
 
-1. A renewal that fails changes nothing here: if the lease lapses, the sweep decides what the action becomes,
-   and the late report is settled by the gate's rules.
-2. The same thread looks at the kill switches, every `SIGNAL_SEC` seconds while something is worked on. What
-   one covers is renewed no more, and whoever listens is told, once for each claim: a call that is under way
-   can only be ended by whoever makes it. Who makes it listens at what `keep` hands out.
+1. One thread renews all of them together, in one transaction. A renewal that fails changes nothing here: if
+   the lease lapses, the sweep decides what the action becomes, and the late report is settled by the gate's
+   rules.
+2. Another one looks at the kill switches, every `SIGNAL_SEC` seconds while something is worked on, and waits
+   for no renewal. What a switch covers is renewed no more, and whoever listens is told, once for each claim:
+   a call that is under way can only be ended by whoever makes it. Who makes it listens at what `keep` hands
+   out.
+3. Neither thread ends before `close`, whatever goes wrong in a round.
+4. What became of a claim is recorded, however long the journal or the service that holds subjects' keys is
+   away, up to `SETTLE_SEC`, or until this process closes its home: after that it is in doubt.
 """
 
 from __future__ import annotations
@@ -17,21 +22,17 @@ from contextlib import contextmanager
 from functools import partial
 
 from interlock.dispatch.stopping import Stopping
-from interlock.gate import Claim, Gatekeeper
-from interlock.model.errors import InterlockError
+from interlock.gate import Claim, Gatekeeper, Report
+from interlock.journal import KeysUnavailable
+from interlock.model.errors import HomeUnusable, InterlockError, Tampered
 
 RENEW_SEC = 5.0
 SIGNAL_SEC = 0.5
+SETTLE_SEC = 120.0
+ASKING_SEC = 15.0
+"""As long as a lease lasts. A journal that is away longer than that leaves nothing to begin."""
+AGAIN_SEC = 0.5
 _log = logging.getLogger(__name__)
-
-
-def withheld(gate: Gatekeeper, claim: Claim) -> str | None:
-    """Why nothing of a claim may begin any more, as a clause, also where that cannot be found out; None
-    where it may. Asked directly before the effect: whoever claimed may have been stopped since then."""
-    try:
-        return gate.unsendable(claim)
-    except InterlockError as error:
-        return f"the gate could not be asked ({error.slug})"
 
 
 class Leases:
@@ -44,8 +45,8 @@ class Leases:
         self._told: set[tuple[str, int, int]] = set()
         self._listeners: list[Callable[[Claim, str], None]] = []
         self._lock = threading.Lock()
-        self._wake = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._over = threading.Event()
+        self._threads: list[threading.Thread] = []
 
     @contextmanager
     def keep(self, claim: Claim) -> Iterator[Stopping]:
@@ -54,9 +55,9 @@ class Leases:
         with self._lock:
             self._held[name] = claim
             self._stopping[name] = stopping
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._renew, name="leases", daemon=True)
-                self._thread.start()
+            if not self._threads:
+                self._start("leases", RENEW_SEC, self._gate.renew)
+                self._start("stops", SIGNAL_SEC, self._signal)
         try:
             yield stopping
         finally:
@@ -68,35 +69,67 @@ class Leases:
         """Call `listener(claim, why)` in the background when a kill switch covers what is being worked on."""
         self._listeners.append(listener)
 
-    def close(self) -> None:
-        self._wake.set()
-        if self._thread is not None:
-            self._thread.join()
+    def withheld(self, claim: Claim) -> str | None:
+        """Why nothing of a claim may begin any more, as a clause, also where that cannot be found out; None
+        where it may. Asked directly before the effect: whoever claimed may have been stopped since then.
 
-    def _renew(self) -> None:
-        renewed = time.monotonic()
-        while not self._wake.wait(SIGNAL_SEC):
+        While the journal is away nobody knows. Nothing begins meanwhile; it is asked again for a while.
+        """
+        until = time.monotonic() + ASKING_SEC
+        while True:
+            try:
+                return self._gate.unsendable(claim)
+            except InterlockError as error:
+                away = isinstance(error, HomeUnusable) and not isinstance(error, Tampered)
+                if not away or time.monotonic() >= until or self._over.wait(AGAIN_SEC):
+                    return f"the gate could not be asked ({error.slug})"
+
+    def settle(self, claim: Claim, report: Report) -> None:
+        """Record what became of a claim (rule 4). Blocks for as long as that takes.
+
+        Raises:
+            StaleClaim: it no longer holds the action. HomeUnusable, KeysUnavailable: it is not recorded.
+        """
+        until = time.monotonic() + SETTLE_SEC
+        while True:
+            try:
+                self._gate.settle(claim, report)
+            except Tampered:
+                raise
+            except (HomeUnusable, KeysUnavailable):
+                if time.monotonic() >= until or self._over.wait(AGAIN_SEC):
+                    raise
+            else:
+                return
+
+    def close(self) -> None:
+        self._over.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _start(self, name: str, every_sec: float, round: Callable[[list[Claim]], object]) -> None:
+        thread = threading.Thread(target=self._repeat, args=(every_sec, round), name=name, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _repeat(self, every_sec: float, round: Callable[[list[Claim]], object]) -> None:
+        failed = ""
+        while not self._over.wait(every_sec):
             with self._lock:
                 held = list(self._held.values())
             if not held:
                 continue
-            self._signal(held)
-            if time.monotonic() - renewed < RENEW_SEC:
-                continue
-            renewed = time.monotonic()
-            for claim in held:
-                try:
-                    self._gate.renew(claim)
-                except InterlockError as error:
-                    _log.warning("lease of %s was not renewed: %s", claim.action_id, error.detail)
+            try:
+                round(held)
+                failed = ""
+            except Exception as error:  # noqa: BLE001 (rule 3)
+                said = error.detail if isinstance(error, InterlockError) else type(error).__name__
+                if said != failed:
+                    _log.warning("%s: %s", threading.current_thread().name, said)
+                failed = said
 
     def _signal(self, held: list[Claim]) -> None:
-        try:
-            stopped = self._gate.halted(held)
-        except InterlockError as error:
-            _log.warning("the kill switches could not be asked: %s", error.detail)
-            return
-        for claim, why in stopped:
+        for claim, why in self._gate.halted(held):
             with self._lock:
                 if _name(claim) in self._told or _name(claim) not in self._held:
                     continue

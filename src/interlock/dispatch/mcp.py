@@ -168,7 +168,7 @@ class McpConnector:
     ) -> tuple[Any, tuple[str, ...]]:
         url = spec.url or ""
         parts = urlsplit(url)
-        where: tuple[str | None, ...] = (None,)
+        where: tuple[str, ...] = ()
         if constraints.network_allowlist is not None:
             host = parts.hostname or ""
             port = parts.port or _PORTS[parts.scheme]
@@ -184,7 +184,7 @@ class McpConnector:
         transport = Bounded(
             url,
             MAX_WIRE,
-            address=where[0],
+            addresses=where,
             refused=partial(self._told, spec.auth),
             over=conversation.over,
         )

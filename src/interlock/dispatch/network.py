@@ -7,7 +7,8 @@
    host. Loopback, private, shared, link-local, multicast and reserved addresses are not public, nor are those
    that carry one of them inside (IPv4-mapped, 6to4, Teredo, NAT64).
 4. An address is listed by an entry that is that address, or by a range such as ``10.0.0.0/8``. A range says
-   where listed names may lead; it names no host. ``localhost`` lists loopback.
+   where listed names may lead; it names no host. ``localhost`` lists loopback. Where only listed addresses
+   are permitted, that an address is public permits nothing.
 5. Nothing here follows a redirect; connectors do not either.
 
 Sources: RFC 6890 (special-purpose addresses), RFC 6761 (localhost), RFC 6052 (NAT64's prefix).
@@ -43,10 +44,12 @@ class Allowlist:
     Attributes:
         endpoints: host in ASCII and port; None is any port.
         ranges: addresses that a listed host may have although they are not public, and at which port.
+        listed_only: whether a public address has to be in a range as well.
     """
 
     endpoints: frozenset[tuple[str, int | None]]
     ranges: tuple[tuple[Range, int | None], ...]
+    listed_only: bool = False
 
     @classmethod
     def of(cls, entries: Iterable[str]) -> Allowlist:
@@ -78,15 +81,15 @@ class Allowlist:
         found = _literal(address)
         if found is None:
             raise NotSent(f"the host {host}:{port} leads to something that is no address", BREACH)
-        if _public(found) or (found.is_loopback and (host == "localhost" or host.endswith(".localhost"))):
+        if found.is_loopback and (host == "localhost" or host.endswith(".localhost")):
+            return
+        if _public(found) and not self.listed_only:
             return
         for listed, at in self.ranges:
             if at in (None, port) and found.version == listed.version and found in listed:
                 return
-        raise NotSent(
-            f"the host {host}:{port} leads to an address that is not public and not in the network allowlist",
-            BREACH,
-        )
+        lacks = "in no listed network" if self.listed_only else "not public and not in the network allowlist"
+        raise NotSent(f"the host {host}:{port} leads to an address that is {lacks}", BREACH)
 
 
 async def addresses(host: str, port: int, allowlist: Allowlist, limit: float) -> tuple[str, ...]:

@@ -10,8 +10,9 @@
    public or in a listed network, and the connection goes to an address that was checked. No redirect is
    followed, no proxy used, no cookie kept. Plain HTTP goes to ``localhost`` or into listed networks only.
 5. 2xx ends the delivery, whatever else the answer holds: it is not read. All else fails the attempt, and the
-   engine tries again for more than a day. After the last attempt, and at once after 410, it is written down
-   as undelivered, where people see it.
+   engine tries again for more than a day. After the last attempt, where its process died time and again, and
+   at once after 410, it is written down as undelivered, where people see it.
+6. A receiver that takes its time keeps at most `SHARE` of a process's places; the others do not wait for it.
 
 Sources: Standard Webhooks 1.0.0; RFC 2104 (HMAC); RFC 4648 section 4 (base64); RFC 9110 (410).
 """
@@ -38,7 +39,7 @@ import httpx
 from interlock.dispatch.limits import NotSent
 from interlock.dispatch.network import Allowlist, addresses
 from interlock.dispatch.undelivered import give_up
-from interlock.engine import Delivery, Retry, Segment
+from interlock.engine import Delivery, Retry, Segment, Share
 from interlock.gate.telling import TYPES, WEBHOOK, Event, told_by
 from interlock.journal import Journal
 from interlock.model.canonical import canonical, parse_json
@@ -49,6 +50,7 @@ TIMEOUT_SEC = 20.0
 RETRY = Retry(attempts=12, first_sec=5.0, factor=4.0, longest_sec=6 * 3600.0)
 """The last attempt is made about 31 hours after the first."""
 PARALLEL = 32
+SHARE = 8
 GONE = 410
 SECRET_BYTES = 32
 _LEAST, _MOST = 24, 64
@@ -133,7 +135,11 @@ class Endpoint:
     def allowlist(self) -> Allowlist:
         """The one host, and where it may lead. That the URL writes an address does not list that address."""
         host = self.url.raw_host.decode("ascii")
-        return Allowlist(frozenset({(host, self.port)}), Allowlist.of(self.networks).ranges)
+        return Allowlist(
+            frozenset({(host, self.port)}),
+            Allowlist.of(self.networks).ranges,
+            listed_only=self.url.scheme == "http",  # what anybody on the way can read stays among the listed
+        )
 
 
 def fresh_secret() -> str:
@@ -245,7 +251,16 @@ class Webhooks:
 
     @property
     def segment(self) -> Segment:
-        return Segment(WEBHOOK, self.deliver, RETRY, timeout_sec=3 * TIMEOUT_SEC, parallel=PARALLEL)
+        return Segment(
+            WEBHOOK,
+            self.deliver,
+            RETRY,
+            timeout_sec=3 * TIMEOUT_SEC,
+            parallel=PARALLEL,
+            poll_sec=0.3,
+            share=Share(SHARE, lambda ids: ids.get("webhook", "")),
+            given_up=self.give_up,
+        )
 
     async def deliver(self, delivery: Delivery) -> None:
         """One attempt. Raises `NotDelivered` and `UnusableWebhook` where another one is to follow."""
@@ -262,13 +277,17 @@ class Webhooks:
                 )
                 return
             await self._send(Endpoint.parse(name, text), event, message_id(delivery.ids["mark"]))
-        except (InterlockError, OSError) as error:
-            if not (delivery.last or (isinstance(error, NotDelivered) and error.final)):
+        except NotDelivered as error:
+            if not error.final:
                 raise
-            said = error.detail if isinstance(error, InterlockError) else type(error).__name__
-            _log.error("%s of %s is given up: %s", event.type, event.action_id, said)
-            record = partial(give_up, delivery=delivery, reason=said)
-            await asyncio.shield(asyncio.to_thread(self._journal.commit, record))
+            await asyncio.shield(asyncio.to_thread(self.give_up, delivery, error.detail))
+
+    def give_up(self, delivery: Delivery, reason: str) -> None:
+        """Write it down as undelivered; the engine has this called when it makes no other attempt."""
+        told = told_by(self._journal.vault, self._journal.namespace, delivery.ids)
+        if told is not None:
+            _log.error("%s of %s is given up: %s", told[1].type, told[1].action_id, reason)
+            self._journal.commit(partial(give_up, delivery=delivery, reason=reason))
 
     async def _send(self, endpoint: Endpoint, event: Event, id: str) -> None:
         at, body = int(time.time()), body_of(event, self._console())

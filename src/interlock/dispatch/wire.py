@@ -4,7 +4,8 @@
    an error, whatever the server still wants to send.
 2. A compressed answer is an error: it was not asked for, and could grow past that number when it is unpacked.
 3. A redirect is an error, and so is an address other than the one the transport was made for.
-4. Where an address is given, the connection goes there. The Host header and the name TLS checks stay.
+4. Where addresses are given, the connection goes to the first of them that takes one, and stays with it. The
+   Host header and the name TLS checks stay.
 5. The environment names no proxy and no certificates.
 """
 
@@ -14,6 +15,9 @@ import ssl
 from collections.abc import AsyncIterator, Callable
 
 import httpx2
+
+CONNECT_SEC = 5.0
+"""How long an address is tried that is not the last."""
 
 
 class TooLong(Exception):
@@ -34,7 +38,7 @@ class Bounded(httpx2.AsyncBaseTransport):
     Args:
         url: where to; only its scheme, host and port count.
         cap: bytes of answers that are read.
-        address: where to connect; None: where the name leads.
+        addresses: where to connect, in this order; none: where the name leads.
         refused: called where the server answers 401.
         over: called where it sends more than is read.
         tls: trust anchors, for a private authority; by default the public ones.
@@ -45,14 +49,14 @@ class Bounded(httpx2.AsyncBaseTransport):
         url: str,
         cap: int,
         *,
-        address: str | None = None,
+        addresses: tuple[str, ...] = (),
         refused: Callable[[], None] | None = None,
         over: Callable[[], None] | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self._origin = _origin(httpx2.URL(url))
         self._left = cap
-        self._address = address
+        self._addresses = addresses
         self._refused = refused
         self._over = over
         self._inner = httpx2.AsyncHTTPTransport(verify=True if tls is None else tls, trust_env=False)
@@ -62,19 +66,7 @@ class Bounded(httpx2.AsyncBaseTransport):
         if _origin(request.url) != self._origin:
             raise Redirected
         request.headers["accept-encoding"] = "identity"
-        sent = request
-        if self._address is not None:
-            extensions = dict(request.extensions)
-            if request.url.scheme == "https":
-                extensions["sni_hostname"] = request.url.host
-            sent = httpx2.Request(
-                request.method,
-                request.url.copy_with(host=self._address),
-                headers=request.headers,
-                stream=request.stream,
-                extensions=extensions,
-            )
-        response = await self._inner.handle_async_request(sent)
+        response = await self._connected(request)
         if response.status_code == 401 and self._refused is not None:
             self._refused()
         if 300 <= response.status_code < 400 and response.status_code != 304:
@@ -86,6 +78,17 @@ class Bounded(httpx2.AsyncBaseTransport):
         assert isinstance(response.stream, httpx2.AsyncByteStream)
         response.stream = _Counted(response.stream, self)
         return response
+
+    async def _connected(self, request: httpx2.Request) -> httpx2.Response:
+        for address in self._addresses[:-1]:
+            try:
+                response = await self._inner.handle_async_request(_pinned(request, address, CONNECT_SEC))
+            except (httpx2.ConnectError, httpx2.ConnectTimeout):
+                continue  # nothing was sent
+            self._addresses = (address,)
+            return response
+        pinned = _pinned(request, self._addresses[-1]) if self._addresses else request
+        return await self._inner.handle_async_request(pinned)
 
     async def aclose(self) -> None:
         await self._inner.aclose()
@@ -111,6 +114,21 @@ class _Counted(httpx2.AsyncByteStream):
 
     async def aclose(self) -> None:
         await self._inner.aclose()
+
+
+def _pinned(request: httpx2.Request, address: str, connect_sec: float | None = None) -> httpx2.Request:
+    extensions = dict(request.extensions)
+    if request.url.scheme == "https":
+        extensions["sni_hostname"] = request.url.host
+    if connect_sec is not None:
+        extensions["timeout"] = {**extensions.get("timeout", {}), "connect": connect_sec}
+    return httpx2.Request(
+        request.method,
+        request.url.copy_with(host=address),
+        headers=request.headers,
+        stream=request.stream,
+        extensions=extensions,
+    )
 
 
 def _origin(url: httpx2.URL) -> tuple[str, str, int | None]:

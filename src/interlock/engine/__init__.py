@@ -20,6 +20,17 @@ Imports: `model` and `journal`. Nothing in this room knows what a segment's ids 
 from interlock.engine.engine import Engine
 from interlock.engine.executors import Spent
 from interlock.engine.outbox import enqueue
-from interlock.engine.port import Backend, Begun, Delivery, Retry, Segment
+from interlock.engine.port import Backend, Begun, Carried, Delivery, Retry, Segment, Share
 
-__all__ = ["Backend", "Begun", "Delivery", "Engine", "Retry", "Segment", "Spent", "enqueue"]
+__all__ = [
+    "Backend",
+    "Begun",
+    "Carried",
+    "Delivery",
+    "Engine",
+    "Retry",
+    "Segment",
+    "Share",
+    "Spent",
+    "enqueue",
+]

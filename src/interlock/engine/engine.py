@@ -6,11 +6,12 @@
 2. No attempt begins unless the lease, counted in elapsed time from before its last renewal, still lasts: a
    process that cannot reach the journal, or may not write it, begins nothing.
 3. An attempt that raises, or takes too long, is followed by another one after a rest, under the next number,
-   until the last. Then the segment is given up: logged, and kept by the backend for people to see. The
-   error's own text goes into no table.
+   until the last. Then the segment is given up: whoever registered it is told, until that is recorded, and
+   the backend keeps it. The error's own text goes into no table of the backend.
 4. A process that finds its epoch spent cancels what it runs and joins anew under another id. What it had
    begun is delivered again to whoever is alive.
-5. What was taken over from the dead `redelivered.MOST` times is given up instead of delivered once more.
+5. What was taken over from the dead `redelivered.MOST` times is given up instead of delivered once more, in
+   the same way.
 6. Draining begins nothing more, lets what runs end for a while, cancels the rest, hands it on, and gives the
    lease back. Where even that fails the lease lapses, and others take over.
 """
@@ -23,13 +24,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Collection
+from functools import partial
 from pathlib import Path
 
 from interlock.engine import executors, redelivered
 from interlock.engine.elapsed import elapsed_us
 from interlock.engine.executors import LEASE_US, Executor, Spent
 from interlock.engine.outbox import NAME, check_ids
-from interlock.engine.port import Backend, Delivery, GivenUp, Ids, Segment
+from interlock.engine.port import Backend, Begun, Delivery, GivenUp, Ids, Segment
 from interlock.engine.presence import Presence
 from interlock.journal import Journal
 from interlock.model.errors import Conflict, InterlockError, InvalidInput
@@ -129,7 +131,7 @@ class Engine:
             self._depart()
             self._backend.close()
             raise
-        self._journal.on_commit(lambda _size: self._woken.set())
+        self._journal.on_work(self._woken.set)
         self._run("segments", self._accept, lambda: TOLD_SEC if self._told() else POLL_SEC, self._woken)
         self._run("reaper", self._tidy, lambda: REAP_SEC)
 
@@ -197,8 +199,9 @@ class Engine:
         lease = self._lease
         last = attempt >= kind.retry.attempts
         self._count(1)
+        delivery = Delivery(id, segment, ids, attempt, last, *lease)
         try:
-            error = await self._attempt(kind, Delivery(id, segment, ids, attempt, last, *lease))
+            error = await self._attempt(kind, delivery)
         finally:
             self._count(-1)
         if error is None:
@@ -208,15 +211,13 @@ class Engine:
         said = error.detail if isinstance(error, InterlockError) else type(error).__name__
         if last:
             _log.error("%s %s was given up after %d attempts: %s", segment, id, attempt, said)
+            if kind.given_up is not None:
+                await self._insist(id, partial(kind.given_up, delivery, said))
             raise GivenUp(f"it failed {attempt} times")
         _log.warning("%s %s failed at attempt %d: %s", segment, id, attempt, said)
         rest = kind.retry.rest_sec(attempt)
-
-        def again() -> bool:
-            return self._again(id, segment, ids, attempt + 1, rest)
-
-        while not await asyncio.to_thread(again):  # noqa: ASYNC110 (nobody tells when a database is back)
-            await asyncio.sleep(AGAIN_SEC)
+        # Losing the next attempt would lose the segment.
+        await self._insist(id, partial(self._backend.again, id, segment, ids, attempt + 1, rest))
 
     async def _attempt(self, kind: Segment, delivery: Delivery) -> BaseException | None:
         """Run the handler on its own loop; what went wrong, or None."""
@@ -235,14 +236,19 @@ class Engine:
             return error
         return None
 
-    def _again(self, id: str, segment: str, ids: Ids, attempt: int, rest: float) -> bool:
-        try:
-            self._backend.again(id, segment, ids, attempt, rest)
-        except Exception as error:  # noqa: BLE001
-            # Losing the next attempt would lose the segment: it is asked for until the database takes it.
-            _log.warning("%s %s waits for the database: %s", segment, id, type(error).__name__)
-            return False
-        return True
+    async def _insist(self, id: str, record: Callable[[], None]) -> None:
+        """Have it recorded, however long the database is away."""
+
+        def recorded() -> bool:
+            try:
+                record()
+            except Exception as error:  # noqa: BLE001 (whatever the driver raises)
+                _log.warning("%s waits for the database: %s", id, type(error).__name__)
+                return False
+            return True
+
+        while not await asyncio.to_thread(recorded):  # noqa: ASYNC110 (nobody tells when a database is back)
+            await asyncio.sleep(AGAIN_SEC)
 
     def _count(self, more: int) -> None:
         with self._landed:
@@ -321,12 +327,23 @@ class Engine:
         over: set[str] = set()
         if begun and died:
             over = self._journal.commit(lambda tx: redelivered.count(tx, [one.key for one in begun]))
-        if over:
-            _log.error("given up, since their processes died each time: %s", ", ".join(sorted(over)))
-            self._backend.give_up([one for one in begun if one.key in over])
-        if len(over) < len(begun):
-            self._backend.resume([one for one in begun if one.key not in over])
+        # Who has no handler for a kind cannot tell anybody: it is left to a process that has.
+        ended = [one for one in begun if one.key in over and one.segment in self._segments]
+        for one in ended:
+            self._end(one)
+        if len(ended) < len(begun):
+            self._backend.resume([one for one in begun if one not in ended])
         return len(begun)
+
+    def _end(self, one: Begun) -> None:
+        """Rule 5. Told first: who dies in between tells again."""
+        kind, carried = self._segments[one.segment], self._backend.carried(one)
+        said = f"its process died {redelivered.MOST} times while it was delivered"
+        _log.error("%s is given up: %s", one.key, said)
+        if kind.given_up is not None and carried is not None:
+            delivery = Delivery(carried.id, kind.name, carried.ids, carried.attempt, True, *self._lease)
+            kind.given_up(delivery, said)
+        self._backend.give_up([one])
 
     def _gone(self, id: str) -> bool:
         return self._presence is not None and self._presence.gone(id)

@@ -12,7 +12,9 @@
 6. Arguments are JSON, and only JSON is read. DBOS reads pickles where a row says that it holds one,
    whatever serializer was chosen; whoever can write the database could so run code in this process. Here
    that reader is replaced by one that refuses.
-7. The version under which work is queued is pinned: what one release queued the next one runs.
+7. A kind with a share has a partitioned queue: whom a segment goes towards is its partition, told when it is
+   queued, from the policy that this process follows then.
+8. The version under which work is queued is pinned: what one release queued the next one runs.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from sqlalchemy import Connection, Engine, delete, select
 
 from interlock.engine.outbox import check_ids
-from interlock.engine.port import Begun, Delivering, GivenUp, Ids, Segment
+from interlock.engine.port import Begun, Carried, Delivering, GivenUp, Ids, Segment
 from interlock.engine.postgres import open_engine as open_postgres
 from interlock.engine.sqlite import Turn
 from interlock.engine.sqlite import open_engine as open_sqlite
@@ -75,6 +77,7 @@ class DbosBackend:
                 raise HomeUnusable("The journal stands in a server, and the engine was not told where.")
             self._engine, self._turn = open_sqlite(Path(file))
         self._made: DBOSClient | None = None
+        self._kinds: dict[str, Segment] = {}
         self._holding = False
 
     # --- running -----------------------------------------------------------------------------------------
@@ -91,6 +94,7 @@ class DbosBackend:
         if not _running.acquire(blocking=False):
             raise HomeUnusable("Another home is served by this process already.")
         self._holding = True
+        self._kinds = {kind.name: kind for kind in segments}
         _refuse_pickles()
         try:
             running = DBOS(
@@ -118,6 +122,7 @@ class DbosBackend:
                 DBOS.register_queue(
                     self._queue(kind.name),
                     worker_concurrency=kind.parallel,
+                    partition_worker_concurrency=None if kind.share is None else kind.share.most,
                     polling_interval_sec=kind.poll_sec,
                     on_conflict="always_update",
                 )
@@ -165,7 +170,7 @@ class DbosBackend:
         )
         with self._engine.begin() as connection:
             rows = connection.execute(taken).all()
-            for id, segment, ids in sorted(rows):
+            for id, segment, ids in sorted(rows, key=lambda row: str(row[0])):
                 self._enqueue(connection, id, segment, ids)
         return len(rows)
 
@@ -174,25 +179,30 @@ class DbosBackend:
             if _ID.fullmatch(id) is None:
                 raise InvalidInput("a segment's id is none of ours", path="$.id")
             carried = check_ids(json.loads(ids))
-        except (ValueError, InvalidInput):
-            _log.error("a row of the outbox was not written by us, and is dropped: %r", id[:64])
+        except (ValueError, TypeError, RecursionError, InvalidInput):
+            _log.error("a row of the outbox was not written by us, and is dropped: %.64r", id)
             return
         self._client.enqueue_in_transaction(
-            connection, self._options(id, segment, 1), id, segment, dict(carried), 1
+            connection, self._options(id, segment, carried, 1), id, segment, dict(carried), 1
         )
 
     def again(self, id: str, segment: str, ids: Ids, attempt: int, rest_sec: float) -> None:
-        options = self._options(id, segment, attempt)
+        options = self._options(id, segment, ids, attempt)
         options["delay_seconds"] = rest_sec
         self._client.enqueue(options, id, segment, dict(ids), attempt)
 
-    def _options(self, id: str, segment: str, attempt: int) -> EnqueueOptions:
-        return {
+    def _options(self, id: str, segment: str, ids: Ids, attempt: int) -> EnqueueOptions:
+        options: EnqueueOptions = {
             "workflow_name": WORKFLOW,
             "queue_name": self._queue(segment),
             "workflow_id": f"{id}-{attempt}",
             "app_version": VERSION,
         }
+        share = self._kinds[segment].share
+        if share is not None:
+            # A partitioned queue hands out nothing that has no partition.
+            options["queue_partition_key"] = share.towards(ids) or "-"
+        return options
 
     # --- taking over -------------------------------------------------------------------------------------
 
@@ -219,6 +229,16 @@ class DbosBackend:
             queues.setdefault(self._queue(one.segment), []).append(one.key)
         for queue, keys in queues.items():
             self._client.resume_workflows(keys, queue_name=queue)
+
+    def carried(self, begun: Begun) -> Carried | None:
+        found = self._client.list_workflows(
+            workflow_ids=[begun.key], application_name=self._app, load_output=False
+        )
+        try:
+            id, _, ids, attempt = found[0].input["args"]  # type: ignore[index]
+            return Carried(str(id), check_ids(ids), int(attempt))
+        except (LookupError, TypeError, ValueError, InvalidInput):
+            return None
 
     def give_up(self, begun: Collection[Begun]) -> None:
         self._client.cancel_workflows([one.key for one in begun])

@@ -23,7 +23,7 @@ from interlock.model.errors import InvalidInput
 
 NAME = re.compile(r"[a-z][a-z0-9-]{0,39}", re.ASCII)
 _KEY = re.compile(r"[a-z][a-z0-9_]{0,39}", re.ASCII)
-_VALUE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}", re.ASCII)
+_VALUE = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.:-]{0,254}", re.ASCII)
 MOST_IDS = 8
 
 _ADD = insert_into(tables.segments)
@@ -48,6 +48,7 @@ def enqueue(tx: Tx, segment: str, ids: Ids) -> str:
     # The time first, so that rows are appended and taken over in their order.
     id = f"seg_{tx.now:014x}{os.urandom(9).hex()}"
     tx.insert(_ADD, (tx.namespace, id, segment, written(ids), tx.now))
+    tx.enqueued = True
     return id
 
 

@@ -8,6 +8,8 @@
    process ends, the segment stays *begun*, under the name of its executor.
 3. What stays begun stays so until somebody resumes it: then it is delivered again, to any executor.
 4. A backend that takes over from dead executors by itself answers `begun` with nothing.
+5. Of a kind that has a `share`, no more than that many that go `towards` one are begun by one executor at a
+   time, however many wait; the others pass by. Whoever is slow makes nobody wait but those who want it.
 """
 
 from __future__ import annotations
@@ -82,6 +84,19 @@ class Retry:
 
 
 @dataclass(frozen=True, slots=True)
+class Share:
+    """How many segments of a kind one executor runs at the same time that go towards one and the same.
+
+    Attributes:
+        most: fewer than the kind's `parallel`.
+        towards: whom or what a segment is for, by its ids; quick, and raises nothing.
+    """
+
+    most: int
+    towards: Callable[[Ids], str]
+
+
+@dataclass(frozen=True, slots=True)
 class Segment:
     """A kind of segment, as a process that can run it registers it.
 
@@ -90,6 +105,9 @@ class Segment:
         timeout_sec: how long one attempt may take.
         parallel: how many of them one executor runs at the same time.
         poll_sec: how often the backend looks for one that may begin, where nobody tells it.
+        share: rule 5; None where they all go to one.
+        given_up: told, in a thread, of a delivery that nobody makes any more, and why. It is told again until
+            it returns, and may be told twice.
     """
 
     name: str
@@ -98,6 +116,8 @@ class Segment:
     timeout_sec: float = 60.0
     parallel: int = 16
     poll_sec: float = 0.1
+    share: Share | None = None
+    given_up: Callable[[Delivery, str], None] | None = None
 
 
 class Begun(NamedTuple):
@@ -109,6 +129,14 @@ class Begun(NamedTuple):
     key: str
     segment: str
     executor: str
+
+
+class Carried(NamedTuple):
+    """What a segment's attempt was queued with."""
+
+    id: str
+    ids: Ids
+    attempt: int
 
 
 class Delivering(Protocol):
@@ -123,8 +151,8 @@ class Delivering(Protocol):
 class Backend(Protocol):
     """A durable queue. Its methods are called from threads, and may wait for a database.
 
-    `accept`, `again`, `begun` and `resume` raise whatever the database's driver raises; they are then called
-    again. They work while it is stopped too, from the first `start` to `close`.
+    `accept`, `again`, `begun`, `carried` and `resume` raise whatever the database's driver raises; they are
+    then called again. They work while it is stopped too, from the first `start` to `close`.
     """
 
     def start(self, executor: str, segments: Collection[Segment], deliver: Delivering) -> None:
@@ -152,6 +180,10 @@ class Backend(Protocol):
 
     def resume(self, begun: Collection[Begun]) -> None:
         """Deliver these again, to any executor. What has ended meanwhile stays as it is."""
+        ...
+
+    def carried(self, begun: Begun) -> Carried | None:
+        """What that one carries; None where that cannot be read, or is nothing of ours."""
         ...
 
     def give_up(self, begun: Collection[Begun]) -> None:

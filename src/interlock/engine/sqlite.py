@@ -19,6 +19,7 @@ from typing import Any
 
 from sqlalchemy import Engine, create_engine, event
 
+from interlock.journal.sqlite import read_text
 from interlock.journal.turnstile import Turnstile
 
 WAIT_SEC = 30.0
@@ -139,6 +140,7 @@ def open_engine(path: Path) -> tuple[Engine, Turn]:
 
 
 def _configure(connection: Any, _record: Any) -> None:
+    connection.text_factory = read_text
     cursor = connection.cursor()
     for pragma in (
         "journal_mode=WAL",

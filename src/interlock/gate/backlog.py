@@ -4,11 +4,13 @@
    for what has waited long. That finds what an earlier version left, and what a segment was given up for.
 2. `lapsed` finds the claims whose holder is gone and that may be repeated.
 3. What a kill switch covers is passed over: lifting it comes back here.
-4. Only ids leave here, and nothing is trusted: the claim checks everything.
+4. Only ids leave here, and nothing is trusted: the claim checks everything. A row whose cells are not of
+   their columns' kinds, as SQLite lets them be written, is passed over.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from sqlalchemy import bindparam, or_, select, text
@@ -16,7 +18,7 @@ from sqlalchemy import bindparam, or_, select, text
 from interlock.gate import stops
 from interlock.gate.claim import retryable
 from interlock.gate.following import dispatch
-from interlock.gate.records import ActionRow
+from interlock.gate.records import ActionRow, checked, skipping_tampered
 from interlock.journal import Prepared, Tx
 from interlock.journal import tables as t
 from interlock.model.actions import DISPATCHED
@@ -59,10 +61,18 @@ class Place(NamedTuple):
     id: str = ""
 
 
+class Lapsed(NamedTuple):
+    """A claim whose holder is gone."""
+
+    action: str
+    epoch: int
+    topic: str
+
+
 def waiting(
     tx: Tx, place: Place, limit: int, *, kill: str | None = None, before: int | None = None
-) -> tuple[list[str], Place | None]:
-    """A page of what may run: ids, and where the next page begins, None at the end.
+) -> tuple[list[tuple[str, str]], Place | None]:
+    """A page of what may run: ids and topics, and where the next page begins, None at the end.
 
     Args:
         kill: only what this kill switch covered.
@@ -78,9 +88,10 @@ def waiting(
         limit_=limit,
     )
     found = [
-        action_id
+        (action_id, topic)
         for action_id, agent, topic, _, changed_at in page
-        if (switch is None or switch.covers(agent, topic))
+        if (type(action_id), type(agent), type(topic), type(changed_at)) == (str, str, str, int)
+        and (switch is None or switch.covers(agent, topic))
         and (before is None or changed_at <= before)
         and stops.covering(tx, agent, topic) is None
     ]
@@ -90,24 +101,37 @@ def waiting(
 
 
 def walk(
-    tx: Tx, place: Place, limit: int, *, kill: str | None = None, before: int | None = None
+    tx: Tx,
+    place: Place,
+    limit: int,
+    *,
+    kill: str | None = None,
+    before: int | None = None,
+    wanted: Callable[[str], bool] | None = None,
 ) -> Place | None:
-    """Enqueue the dispatch of a page of what may run; where the next one begins. Arguments as `waiting`."""
+    """Enqueue the dispatch of a page of what may run; where the next one begins. Arguments as `waiting`.
+
+    Args:
+        wanted: says of a topic whether its actions are; all are by default.
+    """
     found, following = waiting(tx, place, limit, kill=kill, before=before)
-    for action_id in found:
-        dispatch(tx, action_id)
+    for action_id, topic in found:
+        if wanted is None or wanted(topic):
+            dispatch(tx, action_id, topic)
     return following
 
 
-def lapsed(tx: Tx, limit: int) -> list[tuple[str, int]]:
-    """Id and epoch of lapsed claims that may be repeated, the oldest first; none that is stopped."""
-    found: list[tuple[str, int]] = []
+def lapsed(tx: Tx, limit: int) -> list[Lapsed]:
+    """Lapsed claims that may be repeated, the oldest first; none that is stopped."""
+    found: list[Lapsed] = []
     after, last = 0, ""
     while len(found) < limit:
         page = [ActionRow(*row) for row in tx.all(_LAPSED, now_=tx.now, after_=after, id_=last, limit_=limit)]
         for row in page:
-            if retryable(row, tx.now) and stops.covering(tx, row.agent, row.topic) is None:
-                found.append((row.id, row.epoch))
+            with skipping_tampered(row.id):
+                checked(tx, row)  # its cells may hold what nothing can be calculated with
+                if retryable(row, tx.now) and stops.covering(tx, row.agent, row.topic) is None:
+                    found.append(Lapsed(row.id, row.epoch, row.topic))
         if len(page) < limit:
             break
         after, last = page[-1].lease_until or 0, page[-1].id

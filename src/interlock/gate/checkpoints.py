@@ -7,7 +7,8 @@
 3. The first proposal's checkpoint stays. A repetition gets the first answer, and its own is not kept: an
    agent that goes on twice from two states could do what neither was approved for.
 4. It is handed to the agent that proposed, by name and within its topics, in each state of the action and as
-   often as it asks: whoever resumes may crash as well. People, executors and other agents get none.
+   often as it asks: whoever resumes may crash as well. People, executors and other agents get none. What a
+   person asked for, to take its action back, has none.
 5. It appears in no view, no package, no entry, no log and no export.
 """
 
@@ -21,6 +22,7 @@ from sqlalchemy import bindparam, select
 
 from interlock.gate.kept import SALT_BYTES, commitment
 from interlock.gate.records import load_action
+from interlock.gate.undoing import owns
 from interlock.identity import Caller, KeyKind
 from interlock.identity.keyring import check_live
 from interlock.journal import Prepared, Tx, insert_into
@@ -86,7 +88,7 @@ def handed(tx: Tx, action_id: str, caller: Caller) -> Checkpoint:
         raise Forbidden("A checkpoint is handed to the agent that proposed the action, and to nobody else.")
     check_live(tx, caller.key_id)
     row = load_action(tx, action_id)
-    if not caller.owns(row.agent, row.topic):
+    if not owns(tx, caller, row):
         raise NotFound(f"There is no action {visible(action_id, 64)}.")
     found = tx.one(_FIND, action_=row.id)
     if found is None:

@@ -7,8 +7,9 @@
    and is as it was shown (`reading.py`).
 2. A claim has a holder, a lease and an epoch. Only the holder of the current epoch may settle.
 3. A lapsed lease is claimed again only where the executor answers a repeated key with its first answer, that
-   promise still lasts, and it was not claimed `MOST_CLAIMS` times; everything else becomes `in_doubt` (see
-   `sweep`).
+   promise still lasts, and it was not claimed `MOST_CLAIMS` times. Nobody knows whether the holder before
+   sent anything, so it has to be valid as for a first claim: in its time, and under a policy in force that is
+   no stricter and promises no less. Everything else becomes `in_doubt`.
 4. The key sent downstream is derived from namespace, action id and revision: the same for every epoch, never
    the agent's own.
 """
@@ -26,16 +27,19 @@ from interlock.gate.before import keep_before
 from interlock.gate.ending import expire
 from interlock.gate.package import Package, Sealed
 from interlock.gate.reading import check as check_reading
+from interlock.gate.reading import probe_of
 from interlock.gate.records import (
     UNANSWERED,
     ActionRow,
     ApprovalRow,
+    append_in_doubt,
     approval_of,
     decisions_on,
     load_action,
+    move,
     save,
 )
-from interlock.gate.undoing import refuse_late
+from interlock.gate.undoing import refuse_late, too_late
 from interlock.journal import Tx
 from interlock.ledger import Kind
 from interlock.model.actions import DISPATCHED, ActionState, ExecutorKind
@@ -51,6 +55,7 @@ from interlock.model.errors import (
 )
 from interlock.model.readings import Reading
 from interlock.model.verdicts import NO_CONSTRAINTS, OnTimeout, Tier, Verdict
+from interlock.policy import Policy
 
 LEASE_US = 15_000_000
 SENDING_SEC = 60
@@ -123,14 +128,23 @@ def begin(
     **under: Json,
 ) -> tuple[ActionRow, Claim]:
     """The row after a claim, and the claim; appends the entry. The caller has checked, and writes the row."""
-    started = start(tx, row, holder=holder, approval=approval, **under)
+    started = start(tx, row, holder=holder, approval=approval, began=None, **under)
     return started, claim_of(started, sealed, verdict)
 
 
-def start(tx: Tx, row: ActionRow, *, holder: str, approval: ApprovalRow | None, **under: Json) -> ActionRow:
+def start(
+    tx: Tx,
+    row: ActionRow,
+    *,
+    holder: str,
+    approval: ApprovalRow | None,
+    began: int | None = None,
+    **under: Json,
+) -> ActionRow:
     """The row after a claim, which the caller writes; appends the entry.
 
     Args:
+        began: when it can have begun, where that is earlier than now: microseconds UTC.
         under: what the entry says further: the `permit`, and whether the run is only `assumed`.
     """
     started = row._replace(
@@ -138,7 +152,7 @@ def start(tx: Tx, row: ActionRow, *, holder: str, approval: ApprovalRow | None, 
         epoch=row.epoch + 1,
         holder=holder,
         lease_until=tx.now + LEASE_US,
-        claimed_at=row.claimed_at or tx.now,
+        claimed_at=row.claimed_at or began or tx.now,
         changed_at=tx.now,
     )
     tx.append(
@@ -174,12 +188,12 @@ def claim_of(row: ActionRow, sealed: Sealed, verdict: Verdict) -> Claim:
 
 @dataclass(frozen=True, slots=True)
 class Claiming:
-    """The transition that claims the latest revision of an action under policy `snapshot`."""
+    """The transition that claims the latest revision of an action under the policy in force."""
 
     action_id: str
     holder: str
     executors: tuple[ExecutorKind, ...]
-    snapshot: str
+    policy: Policy
     enforces: Enforces
     reading: Reading | None = None
 
@@ -193,7 +207,7 @@ class Claiming:
             check_state(row)
         stops.refuse_stopped(tx, row.id, row.agent, row.topic)
         tx.clock.check()
-        over = None if retry else passed(tx, row, self.snapshot)
+        over = self._unrepeatable(tx, row) if retry else passed(tx, row, self.policy.snapshot)
         if over is not None:
             return Claimed(None, over)
         sealed, approval = authorised(tx, row, self.enforces)
@@ -203,6 +217,15 @@ class Claiming:
         if read and self.reading is not None:
             keep_before(tx, started, sealed, self.reading)
         return Claimed(replace(claimed, reading=self.reading if read else None))
+
+    def _unrepeatable(self, tx: Tx, row: ActionRow) -> InDoubt | None:
+        """What was recorded where nobody may take a lapsed claim over any more; None otherwise (rule 3)."""
+        require_snapshot(tx, self.policy.snapshot)
+        confirmed = row.snapshot == self.policy.snapshot or _confirms(tx, row, self.policy)
+        if confirmed and too_late(tx, row) is None:
+            return None
+        append_in_doubt(tx, move(tx, row, ActionState.IN_DOUBT))
+        return InDoubt(f"{row.id} was begun, and may not be begun any more; nobody knows whether it ran.")
 
 
 def check_executor_kind(row: ActionRow, *kinds: ExecutorKind) -> None:
@@ -276,14 +299,32 @@ class NeedsRedeciding(NotClaimable):
 
 
 def retryable(row: ActionRow, now: int) -> bool:
-    """Whether a lapsed claim may be taken over: the executor still remembers our key."""
+    """Whether a lapsed claim may be taken over, as far as its row says: the executor still remembers our key,
+    and what lets it run is still valid."""
     return (
         row.retention_sec is not None
         and row.claimed_at is not None
         and row.lease_until is not None
+        and row.expires_at is not None
         and row.epoch < MOST_CLAIMS
-        and row.lease_until <= now < remembered_until(row.claimed_at, row.retention_sec)
+        and row.lease_until <= now < min(row.expires_at, remembered_until(row.claimed_at, row.retention_sec))
     )
+
+
+def _confirms(tx: Tx, row: ActionRow, policy: Policy) -> bool:
+    """Whether another policy than the one that decided lets a begun action be repeated: nothing stricter, the
+    same probe, and for as long as it was promised then, its key is remembered."""
+    promised = retention(policy, row.topic) or 0
+    if promised < (row.retention_sec or 0) or probe_of(policy, row.topic) != row.probe:
+        return False
+    sealed = Sealed.read(tx.unseal(row.payload), row.action_hash)
+    return not policy.decide(sealed.question).tighter_than(row.decided)
+
+
+def retention(policy: Policy, topic: str) -> int | None:
+    """For how many seconds whoever runs a topic's actions remembers their key; None where it does not."""
+    entry = policy.entry(topic)
+    return None if entry is None or entry.execute is None else entry.execute.idempotent_retention_sec
 
 
 def remembered_until(claimed_at: int, retention_sec: int) -> int:

@@ -10,8 +10,8 @@
 3. In the end nobody answered. With `deny` and `escalate` the action expires. With `kill_switch` it expires
    and its agent is stopped (`ending.py`). With `allow` it may run, which is no approval: only at tiers 1 and
    2, with a catalogue entry, under the policy in force, with a reading where it has a probe, as it was first
-   requested, and if the sweep comes within `PROMPT_US`. Later, nobody knows whether anybody could have
-   answered: it expires.
+   requested, and if the home was swept from then on without a gap (`attended.py`) and the sweep comes within
+   `PROMPT_US`. Otherwise nobody knows whether anybody could have answered: it expires.
 4. A kill switch stops these clocks while it covers what is held: nothing escalates, ends or runs. What had
    run out before it was covered ends all the same: of two requests whose lanes stop the agent, the second
    does not wait to stop it anew when people have just lifted the first one's kill switch.
@@ -30,6 +30,7 @@ from sqlalchemy import bindparam, or_, select, text
 
 from interlock.gate import stops
 from interlock.gate.active import active_snapshot
+from interlock.gate.attended import attend, attended
 from interlock.gate.ending import expire
 from interlock.gate.following import follow
 from interlock.gate.permit_rows import GRACE_US, load_permit, outstanding
@@ -128,6 +129,7 @@ def coming(row: ActionRow, approval: ApprovalRow) -> tuple[str, ...]:
 def due(tx: Tx, limit: int) -> int:
     """Let the deadlines that have passed do what their lanes say; returns how many did something."""
     tx.clock.check()
+    attend(tx)
     return _due_requests(tx, limit) + _overdue_actions(tx, limit)
 
 
@@ -199,10 +201,12 @@ def _escalate(tx: Tx, approval: ApprovalRow, queue: tuple[Asked, ...], place: in
 def _unanswered(tx: Tx, approval: ApprovalRow, row: ActionRow, *, late: int) -> None:
     """End a request (rule 3). `late`: for how long it has been over."""
     lane = row.decided.lane
-    allows = lane is not None and lane.on_timeout is OnTimeout.ALLOW and late <= PROMPT_US
+    allows = lane is not None and lane.on_timeout is OnTimeout.ALLOW
+    heard = late <= PROMPT_US and attended(tx, approval.requested_at)
     unread = row.probe is not None and approval.reading is None
     again = approval.editor is not None or approval.supersedes is not None
-    if lane is None or not allows or unread or again or row.decided.tier not in _MAY_RUN_UNANSWERED:
+    possible = allows and row.decided.tier in _MAY_RUN_UNANSWERED
+    if lane is None or not possible or unread or again or not heard:
         expire(tx, row)
     elif stops.covering(tx, row.agent, row.topic) is not None:
         save_approval(tx, approval._replace(due_at=tx.now + FROZEN_US))

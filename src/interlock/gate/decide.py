@@ -41,6 +41,7 @@ from interlock.gate.records import (
     approval_of,
     load_action,
     load_approval,
+    load_request,
     move,
     save_approval,
 )
@@ -139,8 +140,7 @@ class Deciding:
 
     def __call__(self, tx: Tx) -> Decided:
         person = check_person(tx, self.caller, Role.REVIEWER)
-        approval = load_approval(tx, self.approval_id)
-        row = load_action(tx, approval.action_id, approval.revision)
+        approval, row = load_request(tx, self.approval_id)
         self._check_open(tx, approval, row)
         tx.clock.check()
         if self.decision.answer is not Answer.REJECT:
@@ -333,13 +333,13 @@ def _only_tightened(
 ) -> bool | None:
     """Whether all this person's edits, with whatever others did since, left the action provably tighter than
     it was before the first of them; None for somebody who never edited it."""
-    before = None
-    link: str | None = approval.id
-    while link is not None:
-        request = load_approval(tx, link)
+    before, request = None, approval
+    while True:
         if request.editor == person:
             before = request.revision - 1
-        link = request.supersedes
+        if request.supersedes is None:
+            break
+        request = load_approval(tx, request.supersedes)
     if before is None:
         return None
     original = load_action(tx, row.id, before)

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from sqlalchemy import bindparam, select, update
 
+from interlock.gate.undoing import agent_of
 from interlock.journal import Prepared, Tx, insert_into
 from interlock.journal import tables as t
 
@@ -35,7 +36,7 @@ class Taken(NamedTuple):
     since: int | None
 
 
-_f, _a = t.followed.c, t.actions.c
+_f = t.followed.c
 _ROW = Prepared(
     select(_f.position, _f.holder, _f.until).where(
         _f.namespace == bindparam("ns"), _f.agent == bindparam("agent_")
@@ -47,7 +48,6 @@ _SET = Prepared(
     .where(_f.namespace == bindparam("ns"), _f.agent == bindparam("agent_"))
     .values(position=bindparam("position_"), holder=bindparam("holder_"), until=bindparam("until_"))
 )
-_AGENT = Prepared(select(_a.agent).where(_a.namespace == bindparam("ns"), _a.id == bindparam("id_")).limit(1))
 
 
 def begin(tx: Tx, agent: str, position: int) -> None:
@@ -83,5 +83,5 @@ def advance(tx: Tx, agent: str, holder: str, position: int, *, leave: bool = Fal
 
 
 def proposed_by(tx: Tx, agent: str, actions: Collection[str]) -> frozenset[str]:
-    """Those of the actions that the agent proposed."""
-    return frozenset(id for id in actions if (tx.one(_AGENT, id_=id) or ("",))[0] == agent)
+    """Those of the actions that the agent proposed, and what takes one of its actions back."""
+    return frozenset(id for id in actions if agent_of(tx, id) == agent)

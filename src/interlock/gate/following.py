@@ -16,7 +16,8 @@ from interlock.journal import Tx
 from interlock.model.actions import ActionState, ExecutorKind
 
 DISPATCH = "dispatch"
-"""The kind of segment that carries out one dispatched action: `action`."""
+"""The kind of segment that carries out one dispatched action: `action`, and its `topic`, which says where it
+goes."""
 RELEASE = "release"
 """The kind that enqueues what waited for a kill switch: `kill`."""
 PROBE = "probe"
@@ -27,12 +28,12 @@ RUNNABLE = (ActionState.ALLOWED, ActionState.APPROVED)
 def follow(tx: Tx, row: ActionRow) -> None:
     """Enqueue what an action's new state asks for: the dispatch of a dispatched one that may run."""
     if row.status in RUNNABLE and ExecutorKind(row.executor).dispatched:
-        dispatch(tx, row.id)
+        dispatch(tx, row.id, row.topic)
 
 
-def dispatch(tx: Tx, action_id: str) -> None:
+def dispatch(tx: Tx, action_id: str, topic: str) -> None:
     """Enqueue the dispatch of an action."""
-    enqueue(tx, DISPATCH, {"action": action_id})
+    enqueue(tx, DISPATCH, {"action": action_id, "topic": topic})
 
 
 def probe(tx: Tx, approval_id: str) -> None:

@@ -6,8 +6,10 @@ policy moved, the gatekeeper loads the one in force, re-decides what it must, an
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -34,7 +36,7 @@ from interlock.gate.opening import Proposed
 from interlock.gate.package import title
 from interlock.gate.propose import Proposing, prepare
 from interlock.gate.reading import Asked, Drifted, Drifting, NeedsReading, ProbeUnavailable, Reads, ask
-from interlock.gate.records import ActionRow, load_action
+from interlock.gate.records import ActionRow, load_action, skipping_tampered
 from interlock.gate.rollback import Planned, RollingBack, plan
 from interlock.identity import Caller
 from interlock.journal import Journal, KeyNeeded, Tx
@@ -133,19 +135,20 @@ class Gatekeeper:
 
         An action whose record was tampered with stays as it is, unclaimable, and is reported in the log.
         """
-        seen: set[str] = set()
+        looked, stays = 0, set[tuple[str, int]]()
         while True:
             policy = self._follow(self.active() or "")
-            drifted = partial(redecide.drifted, snapshot=policy.snapshot, limit=SWEEP + len(seen))
-            ids = [action_id for action_id in self.journal.look(drifted) if action_id not in seen]
-            if not ids:
-                return len(seen)
-            for action_id in ids:
-                seen.add(action_id)
-                try:
+            drifted = partial(redecide.drifted, snapshot=policy.snapshot, limit=SWEEP + len(stays))
+            page = self.journal.look(drifted)
+            fresh = [found for found in page if found not in stays][:SWEEP]
+            if not fresh:
+                return looked
+            for action_id, _ in fresh:
+                with skipping_tampered(action_id):
                     self._redecide(action_id)
-                except Tampered as error:
-                    _log.error("%s: %s", action_id, error)
+            looked += len(fresh)
+            # What was looked at and is still found is passed over; the rest of it is not found any more.
+            stays = stays.intersection(page).union(fresh)
 
     def _redecide(self, action_id: str) -> None:
         self.under_policy(lambda policy: partial(redecide.redecide, action_id=action_id, policy=policy))
@@ -203,17 +206,28 @@ class Gatekeeper:
         inline: bool = False,
         dispatching: bool = False,
         predecessor: str | None = None,
+        apart: Executor | None = None,
     ) -> Proposed:
-        """As `propose`, without blocking the event loop; concurrent proposals share transactions."""
-        build = self._preparing(proposal, caller, registered, _kinds(inline, dispatching), predecessor)
+        """As `propose`, without blocking the event loop; concurrent proposals share transactions.
+
+        Args:
+            apart: where a proposal is prepared whose arguments are so many that it takes a while.
+        """
+        preparing = self._preparing(proposal, caller, registered, _kinds(inline, dispatching), predecessor)
+
+        async def build() -> Proposing:
+            if apart is None:
+                return preparing(self.policy)
+            return await asyncio.get_running_loop().run_in_executor(apart, preparing, self.policy)
+
         for _ in range(_ROUNDS):
             try:
-                return _unwrap(await self.journal.commit_async(build(self.policy)))
+                return _unwrap(await self.journal.commit_async(await build()))
             except PolicyMoved as moved:
                 self._follow(moved.snapshot)
             except KeyNeeded as needed:
                 await self.journal.subjects.provided(self.journal.namespace, needed)
-        return _unwrap(await self.journal.commit_async(build(self.policy)))
+        return _unwrap(await self.journal.commit_async(await build()))
 
     def _preparing(
         self,
@@ -340,7 +354,7 @@ class Gatekeeper:
 
         def build(policy: Policy, reading: Reading | None) -> Callable[[Tx], Claimed]:
             enforces = self._enforcing(cannot)
-            claiming = Claiming(action_id, self.holder, executors, policy.snapshot, enforces, reading)
+            claiming = Claiming(action_id, self.holder, executors, policy, enforces, reading)
 
             def fenced(tx: Tx) -> Claimed:
                 if fence is not None:
@@ -398,20 +412,28 @@ class Gatekeeper:
             self.journal.commit(partial(probing.postpone, approval_id=approval_id))
             raise
 
-    def walk(self, place: Place, *, kill: str | None = None, before: int | None = None) -> Place | None:
+    def walk(
+        self,
+        place: Place,
+        *,
+        kill: str | None = None,
+        before: int | None = None,
+        wanted: Callable[[str], bool] | None = None,
+    ) -> Place | None:
         """Enqueue the dispatch of a page of what waits; where the next page begins. See `backlog.walk`."""
-        return self.journal.commit(partial(backlog.walk, place=place, limit=SWEEP, kill=kill, before=before))
+        page = partial(backlog.walk, place=place, limit=SWEEP, kill=kill, before=before, wanted=wanted)
+        return self.journal.commit(page)
 
-    def lapsed(self) -> list[tuple[str, int]]:
-        """Id and epoch of dispatched actions whose claim lapsed and may be repeated now."""
+    def lapsed(self) -> list[backlog.Lapsed]:
+        """Dispatched actions whose claim lapsed and may be repeated now."""
         return self.journal.look(partial(backlog.lapsed, limit=SWEEP))
 
-    def dispatch(self, action_ids: Collection[str]) -> None:
+    def dispatch(self, lapsed: Collection[backlog.Lapsed]) -> None:
         """Enqueue the dispatch of these."""
 
         def enqueue(tx: Tx) -> None:
-            for action_id in action_ids:
-                following.dispatch(tx, action_id)
+            for one in lapsed:
+                following.dispatch(tx, one.action, one.topic)
 
         self.journal.commit(enqueue)
 
@@ -457,8 +479,18 @@ class Gatekeeper:
         stopped = self.halted([claimed])
         return stopped[0][1] if stopped else self.journal.look(look)
 
-    def renew(self, claimed: Claim) -> bool:
-        return self.journal.commit(partial(settle.renew, claim=claimed))
+    def renew(self, claimed: Sequence[Claim]) -> list[Claim]:
+        """Extend the leases of claims that are worked on, all at once; those that still hold something."""
+
+        def extend(tx: Tx) -> list[Claim]:
+            held = []
+            for claim in claimed:
+                with skipping_tampered(claim.action_id):
+                    if settle.renew(tx, claim):
+                        held.append(claim)
+            return held
+
+        return self.journal.commit(extend)
 
     def settle(self, claimed: Claim, report: settle.Report) -> ActionRow:
         """Record what became of a claim. Raises `StaleClaim` where it no longer holds the action."""

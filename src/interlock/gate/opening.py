@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from interlock.gate.claim import Claim, Enforces, begin, check_constraints
+from interlock.gate.claim import Claim, Enforces, begin, check_constraints, retention
 from interlock.gate.following import follow, probe
 from interlock.gate.package import Package, Sealed, deadlines, subject_of
 from interlock.gate.reading import probe_of
@@ -17,7 +17,7 @@ from interlock.gate.undoing import bounded
 from interlock.journal import Tx
 from interlock.ledger import Kind
 from interlock.model.actions import ActionState
-from interlock.model.binding import verdict_digest
+from interlock.model.binding import Binding, verdict_digest
 from interlock.model.canonical import Json
 from interlock.model.errors import InterlockError
 from interlock.model.ids import new_id
@@ -38,12 +38,14 @@ class Proposed:
         action: the action; the first one where the request was a repetition.
         created: False for a repetition.
         claim: set where the action was allowed and claimed in the same transaction.
+        binding: what was sealed about it; None for a repetition.
         refusal: an error that was recorded, to be raised after the commit.
     """
 
     action: ActionRow | None
     created: bool
     claim: Claim | None = None
+    binding: Binding | None = None
     refusal: InterlockError | None = None
 
 
@@ -93,12 +95,6 @@ def new_row(
         claimed_at=None,
         probe=probe_of(policy, binding.topic),
     )
-
-
-def retention(policy: Policy, topic: str) -> int | None:
-    """For how many seconds whoever runs a topic's actions remembers their key; None where it does not."""
-    entry = policy.entry(topic)
-    return None if entry is None or entry.execute is None else entry.execute.idempotent_retention_sec
 
 
 def state_under(verdict: Verdict) -> ActionState:
@@ -164,9 +160,9 @@ def record(
     )
     if claims and holder is not None:
         started, claim = begin(tx, row, sealed, verdict, holder=holder, approval=None)
-        return Proposed(add_action(tx, started), created=True, claim=claim)
+        return Proposed(add_action(tx, started), created=True, claim=claim, binding=sealed.binding)
     follow(tx, row)
-    return Proposed(add_action(tx, row), created=True)
+    return Proposed(add_action(tx, row), created=True, binding=sealed.binding)
 
 
 def _rollback(sealed: Sealed) -> dict[str, Json]:

@@ -7,8 +7,8 @@
    executor's own repetition included, because nobody can know how far the first one came.
 3. Only the executor that the action hash names redeems, renews and reports, with a key whose topics cover it.
 4. An offline permit (tiers 1 and 2) may be used without asking; `permit_rows` says what that does to its
-   action. Its run is claimed and settled when it is reported. Unreported a minute after its end, it is
-   assumed to have run, and is in doubt.
+   action. Its run is claimed and settled when it is reported, and its time counts from when it was permitted.
+   Unreported a minute after its end, it is assumed to have run, and is in doubt.
 5. Tokens are checked by signature before the journal is asked anything; they are neither kept nor logged.
 """
 
@@ -51,7 +51,6 @@ from interlock.gate.permit_rows import (
 from interlock.gate.reading import check as check_reading
 from interlock.gate.records import (
     ActionRow,
-    ApprovalRow,
     append_in_doubt,
     approval_of,
     load_action,
@@ -303,8 +302,7 @@ def _report(tx: Tx, action_id: str, claims: Claims, caller: Caller, report: sett
         # Without a claim it was put in doubt because the ledger was recovered, which voided the permit.
         raise StaleClaim(f"{permit.id} does not hold {row.id}; the report is not used.")
     if permit.state == "open":
-        started = start(tx, row, holder=permit.id, approval=_approval(tx, row), permit=permit.id)
-        row = save(tx, row, started)
+        row = save(tx, row, _ran_offline(tx, row, permit))
         close_permit(tx, permit, "reported")
     return settle.reported(tx, row, report)
 
@@ -335,13 +333,15 @@ def lapse(tx: Tx, limit: int) -> int:
 
 
 def _assume(tx: Tx, row: ActionRow, permit: PermitRow) -> None:
-    approval = _approval(tx, row)
-    started = start(tx, row, holder=permit.id, approval=approval, permit=permit.id, assumed=True)
-    ran = save(tx, row, started)
+    ran = save(tx, row, _ran_offline(tx, row, permit, assumed=True))
     move(tx, ran, ActionState.IN_DOUBT)
     append_in_doubt(tx, ran)
 
 
-def _approval(tx: Tx, row: ActionRow) -> ApprovalRow | None:
-    """The approval under which a permit was minted: what it rests on was checked then."""
-    return approval_of(tx, row) if row.decided.held else None
+def _ran_offline(tx: Tx, row: ActionRow, permit: PermitRow, **under: Json) -> ActionRow:
+    """The row of what ran without asking: since it was permitted, for all anybody knows, and under the
+    approval with which its permit was minted; what that rests on was checked then."""
+    approval = approval_of(tx, row) if row.decided.held else None
+    return start(
+        tx, row, holder=permit.id, approval=approval, began=permit.minted_at, permit=permit.id, **under
+    )

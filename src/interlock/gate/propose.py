@@ -93,13 +93,14 @@ class Proposing:
     key: str
     holder: str | None
     enforces: Enforces
+    mark: bytes | None = None
     checkpoint: bytes | None = field(default=None, repr=False)
 
     def __call__(self, tx: Tx) -> Proposed:
         require_snapshot(tx, self.policy.snapshot)
         row = self.row
+        check_live(tx, row.key_id, self.mark)
         tx.meet(subject_of(self.sealed.binding))
-        check_live(tx, row.key_id)
         holder = self.holder
         if holder is not None:
             try:
@@ -263,6 +264,7 @@ def prepare(
         key,
         holder if kind in executes and (entry is None or entry.probe is None) else None,
         enforces,
+        caller.mark,
         proposal.checkpoint,
     )
 

@@ -2,8 +2,9 @@
 
 1. Who has to read is fixed with the verdict: the row carries the digest of the probe in the catalogue entry
    that was decided on. A policy that only observes asks for none.
-2. A claim needs a reading that is at most `FRESH_US` old, in the time of the transaction that claims. What
-   could not be read does not run: it stays as it is until it expires.
+2. A claim needs a reading that is at most `FRESH_US` old, in the time of the transaction that claims, and was
+   asked for by this probe for this revision. What could not be read does not run: it stays as it is until it
+   expires.
 3. An approved action runs on what its approver was shown and nothing else: another reading makes it stale.
    What needed no approval has nothing to be compared with but its cursor, where its entry says which field
    of the world has to equal that argument.
@@ -13,8 +14,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from interlock.gate.package import Sealed
@@ -66,12 +68,20 @@ class Asked:
     """
 
     action_id: str
+    revision: int
+    action_hash: str
     topic: str
     args: Mapping[str, Json]
     constraints: Constraints
     snapshot: str
     catalogue: str
     probe: str
+
+    @property
+    def digest(self) -> str:
+        """What a reading is about; the action hash covers topic and arguments."""
+        about: list[Json] = [self.action_id, self.revision, self.action_hash, self.catalogue, self.probe]
+        return hashlib.sha256(canonical(about)).hexdigest()
 
 
 class NeedsReading(ProbeUnavailable):
@@ -104,6 +114,8 @@ def asked_of(row: ActionRow, sealed: Sealed) -> Asked:
     verdict = row.decided
     return Asked(
         row.id,
+        row.revision,
+        row.action_hash,
         row.topic,
         sealed.binding.args,
         verdict.constraints,
@@ -130,7 +142,7 @@ def ask(asked: Asked, policy: Policy, reads: Reads | None) -> Reading:
     if reads is None:
         raise ProbeUnavailable(f"This process cannot read what {asked.action_id} rests on.")
     reading = reads(entry.probe, asked.args, asked.constraints, asked.action_id)
-    return moved(reading, entry, asked.args)
+    return replace(moved(reading, entry, asked.args), about=asked.digest)
 
 
 def moved(reading: Reading, entry: CatalogueEntry, args: Mapping[str, Json]) -> Reading:
@@ -156,8 +168,9 @@ def check(
         return {}
     if approval is not None and approval.reading is None:
         raise Tampered(f"{row.id} was approved before what it rests on was read.")
-    if reading is None or not 0 <= tx.now - reading.read_at <= FRESH_US:
-        raise NeedsReading(asked_of(row, sealed))
+    asked = asked_of(row, sealed)
+    if reading is None or reading.about != asked.digest or not 0 <= tx.now - reading.read_at <= FRESH_US:
+        raise NeedsReading(asked)
     mark = reading.mark(sealed.nonce)
     if mark is None:
         raise ProbeUnavailable(

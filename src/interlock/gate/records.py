@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import Table, bindparam, select, update
+from sqlalchemy import BigInteger, Table, bindparam, select, update
 
 from interlock.journal import Prepared, Tx, insert_into
 from interlock.journal import tables as t
@@ -249,6 +249,36 @@ _APPROVAL = Prepared(
         t.approvals.c.namespace == bindparam("ns"), t.approvals.c.id == bindparam("id_")
     )
 )
+_package, _payload = t.payloads.alias("package"), t.payloads.alias("payload")
+_REQUEST = Prepared(
+    select(
+        t.approvals,
+        t.actions,
+        _package.c.sealed,
+        _package.c.subject,
+        _payload.c.sealed,
+        _payload.c.subject,
+    )
+    .select_from(
+        t.approvals.outerjoin(
+            t.actions,
+            (t.actions.c.namespace == t.approvals.c.namespace)
+            & (t.actions.c.id == t.approvals.c.action_id)
+            & (t.actions.c.revision == t.approvals.c.revision),
+        )
+        .outerjoin(
+            _package,
+            (_package.c.seq == bindparam("start", type_=BigInteger) + t.approvals.c.package)
+            & (_package.c.namespace == t.approvals.c.namespace),
+        )
+        .outerjoin(
+            _payload,
+            (_payload.c.seq == bindparam("start", type_=BigInteger) + t.actions.c.payload)
+            & (_payload.c.namespace == t.approvals.c.namespace),
+        )
+    )
+    .where(t.approvals.c.namespace == bindparam("ns"), t.approvals.c.id == bindparam("id_"))
+)
 _APPROVAL_OF = Prepared(
     select(t.approvals)
     .where(
@@ -294,6 +324,11 @@ def check_epoch(tx: Tx, row: ActionRow) -> ActionRow:
     return row
 
 
+def checked(tx: Tx, row: ActionRow) -> ActionRow:
+    """The row, which was read by its table's columns. Raises `Tampered`."""
+    return check_epoch(tx, check_seal(tx, row))
+
+
 def add_action(tx: Tx, row: ActionRow) -> ActionRow:
     row = sealed(tx, row)
     tx.insert(_ADD_ACTION, row)
@@ -312,7 +347,7 @@ def load_action(tx: Tx, action_id: str, revision: int | None = None) -> ActionRo
         found = tx.one(_REVISION, id_=action_id, revision_=revision)
     if found is None:
         raise NotFound(f"There is no action {visible(action_id, 64)}.")
-    return check_epoch(tx, check_seal(tx, ActionRow(*found)))
+    return checked(tx, ActionRow(*found))
 
 
 def save(tx: Tx, was: ActionRow, now: ActionRow) -> ActionRow:
@@ -378,6 +413,26 @@ def load_approval(tx: Tx, approval_id: str) -> ApprovalRow:
     if found is None:
         raise NotFound(f"There is no approval request {visible(approval_id, 64)}.")
     return ApprovalRow(*found).check(tx)
+
+
+def load_request(tx: Tx, approval_id: str) -> tuple[ApprovalRow, ActionRow]:
+    """A request and the revision it is about; what is sealed of both need not be read again.
+
+    Raises:
+        As `load_approval` and `load_action`.
+    """
+    found = tx.one(_REQUEST, id_=approval_id)
+    if found is None:
+        raise NotFound(f"There is no approval request {visible(approval_id, 64)}.")
+    end = len(ApprovalRow._fields)
+    approval = ApprovalRow(*found[:end]).check(tx)
+    if found[end] is None:
+        raise NotFound(f"There is no action {visible(approval.action_id, 64)}.")
+    row = checked(tx, ActionRow(*found[end:-4]))
+    for number, sealed, subject in ((approval.package, *found[-4:-2]), (row.payload, *found[-2:])):
+        if sealed is not None:
+            tx.hand(number, sealed, subject)
+    return approval, row
 
 
 def approval_of(tx: Tx, row: ActionRow) -> ApprovalRow | None:

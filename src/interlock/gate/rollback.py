@@ -2,7 +2,8 @@
 
 1. Only what succeeded is taken back, by the topic that the catalogue in force names as its undo, with
    arguments from the action's own, from what it answered and from what was read before it ran
-   (`policy.undos`). One of them that is missing refuses the rollback: nothing is guessed.
+   (`policy.undos`). What was there before and is missing or was empty, and an argument that the undo cannot
+   do without, refuse the rollback: nothing is guessed.
 2. The undo goes through the gate as any other proposal: the policy decides, people approve, the claim makes
    it once. Whoever asks is the agent that ran the action, for topics of its key, or a person with the role
    reviewer or operator; a person asks under a name that no agent has (`person:<id>`), so that a kill switch
@@ -256,6 +257,9 @@ def _arguments(tx: Tx, original: ActionRow, sealed: Sealed, undo: Undo, policy: 
     before = before_of(tx, original, sealed) if undo.reads_before else None
     if undo.reads_before and before is None:
         raise NoUndo(f"What was there before {original.id} was not read, and {undo.topic} needs it.")
+    lacking = [] if before is None else undo.lacking(before.values)
+    if lacking:
+        raise NoUndo(f"Before {original.id} there was no {', '.join(lacking)}, which {undo.topic} puts back.")
     output = settle.output(tx, original)
     target = policy.entry(undo.topic)
     return undo.arguments(

@@ -7,7 +7,7 @@
 3. A person settles what is in doubt, as succeeded or failed, with a note.
 4. What takes another action back settles that one with it, as rolled back (`undoing.py`).
 5. A lapsed lease becomes `in_doubt` unless the executor still answers a repeated key with its first answer,
-   and the action was not claimed `MOST_CLAIMS` times already.
+   what lets the action run is still valid, and it was not claimed `MOST_CLAIMS` times already.
 """
 
 from __future__ import annotations
@@ -45,6 +45,8 @@ _LAPSED = Prepared(
         or_(
             t.actions.c.retention_sec.is_(None),
             t.actions.c.epoch >= MOST_CLAIMS,
+            t.actions.c.expires_at.is_(None),
+            t.actions.c.expires_at <= bindparam("now_"),
             t.actions.c.claimed_at + (t.actions.c.retention_sec - SENDING_SEC) * 1_000_000
             <= bindparam("now_"),
         ),

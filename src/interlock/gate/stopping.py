@@ -11,7 +11,8 @@
 4. An agreement is a row with a mark, for one kill switch. It counts while its person is enrolled and has the
    role; an agent's key agrees to nothing.
 5. A drill stops its scope for real, for as long as it takes to measure, and is lifted in the next
-   transaction. Its time runs from the call until the commit after which every claim is refused.
+   transaction, unless a person ended it in between: then nothing was measured. Its time runs from the call
+   until the commit after which every claim is refused.
 """
 
 from __future__ import annotations
@@ -167,7 +168,8 @@ class KillSwitches:
     def drill(
         self, scope: Scope, target: str | None, reason: str, *, caller: Caller | None = None, by: str = ""
     ) -> Drill:
-        """Stop a scope, measure how long that took, and lift it at once; raises as `engage`."""
+        """Stop a scope, measure how long that took, and lift it at once; raises as `engage`, and `Conflict`
+        where a person lifted it in between."""
         check_reason(reason)
         aim = check_scope(scope, target)
         began = time.monotonic_ns()
@@ -298,7 +300,7 @@ def _running(tx: Tx, switch: Switch) -> tuple[str, ...]:
 
 
 def _end_drill(tx: Tx, on: Engaged, taken: int) -> Drill:
-    lifted = stops.lift(tx, stops.load_switch(tx, on.switch.id))
+    lifted = stops.lift(tx, _on(tx, on.switch.id))
     release(tx, lifted.id)
     tx.append(Kind.KILL_DRILL, kill=lifted.id, by=lifted.by, stop_us=taken, running=len(on.running))
     return Drill(lifted, taken, on.running)

@@ -5,7 +5,8 @@
    commits after the one that engaged it has seen it, in every process.
 2. Which ones are on stands in the register: one row with a mark, read once in each transaction and shared by
    its members. Every change makes a new generation of it. A register that is missing, does not match the rows
-   it names, or went back since this process saw it, was changed from outside: nothing runs.
+   it names, or went back since this process saw it, was changed from outside: nothing runs. It covers those
+   that were lifted by a digest: where one of them is missing, no deadline that it may have paused passes.
 3. In a scope that is covered, whatever is proposed is denied. Nothing is approved, edited, claimed, or given
    or redeemed a permit, and no lease is renewed. Rejecting, withdrawing, revoking, reporting and reconciling
    go on. A permit that works offline ends by itself.
@@ -15,6 +16,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -51,7 +53,12 @@ _ADD_REGISTER = insert_into(t.kill_register)
 _SET_REGISTER = Prepared(
     update(t.kill_register)
     .where(_r.namespace == bindparam("ns"), _r.generation == bindparam("was_"))
-    .values(generation=bindparam("generation_"), engaged=bindparam("engaged_"), mac=bindparam("mac_"))
+    .values(
+        generation=bindparam("generation_"),
+        engaged=bindparam("engaged_"),
+        lifted=bindparam("lifted_"),
+        mac=bindparam("mac_"),
+    )
 )
 
 
@@ -130,6 +137,7 @@ class _Register(NamedTuple):
     namespace: str
     generation: int
     engaged: str
+    lifted: str
     mac: bytes = b""
 
     def marked(self, tx: Tx) -> _Register:
@@ -188,6 +196,8 @@ def history(tx: Tx) -> tuple[Switch, ...]:
             found = known[1]
         else:
             found = tuple(Switch(*row).check(tx) for row in tx.all(_ALL)) if register.generation else ()
+            if register.lifted != _digest(found):
+                raise Tampered("The kill switches that were lifted are not those that the register names.")
             tx.verified[_HISTORY] = (register, found)
         tx.memo[_HISTORY] = found
     return found
@@ -237,7 +247,7 @@ def _read(tx: Tx) -> _State:
     if row is None:
         if tx.reading and known is None:
             return _State(
-                _Register(tx.namespace, 0, ""), ()
+                _Register(tx.namespace, 0, "", _digest(())), ()
             )  # before `begin`; whoever only reads lets nothing run
         raise Tampered("The row that says what is stopped is missing from the journal.")
     register = _Register(*row)
@@ -276,7 +286,7 @@ def begin(tx: Tx) -> None:
         return
     if tx.one(_ALL) is not None:
         raise Tampered("The row that says what is stopped is missing from the journal.")
-    tx.insert(_ADD_REGISTER, _Register(tx.namespace, 0, "").marked(tx))
+    tx.insert(_ADD_REGISTER, _Register(tx.namespace, 0, "", _digest(())).marked(tx))
 
 
 def put_on(tx: Tx, switch: Switch) -> Switch:
@@ -284,29 +294,36 @@ def put_on(tx: Tx, switch: Switch) -> Switch:
     before = _state(tx)
     switch = switch.marked(tx)
     tx.insert(_ADD, switch)
-    _write(tx, before, (*before.on, switch))
+    _write(tx, before, (*before.on, switch), before.register.lifted)
     return switch
 
 
 def lift(tx: Tx, switch: Switch) -> Switch:
     """Write that a kill switch is off from this transaction on. Raises `Tampered` where it was not on."""
-    before = _state(tx)
+    before, known = _state(tx), history(tx)
     lifted = switch._replace(rearmed_at=tx.now).marked(tx)
     if tx.write(_LIFT, id_=switch.id, at_=tx.now, mac_=lifted.mac) != 1:
         raise Tampered(f"The kill switch {switch.id} is not on.")
-    _write(tx, before, tuple(other for other in before.on if other.id != switch.id))
+    others = (other for other in before.on if other.id != switch.id)
+    _write(tx, before, tuple(others), _digest(lifted if one.id == switch.id else one for one in known))
     return lifted
 
 
-def _write(tx: Tx, before: _State, on: tuple[Switch, ...]) -> None:
+def _digest(switches: Iterable[Switch]) -> str:
+    """Of those that were lifted, given in the order of their ids: over their marks, which cover the rest."""
+    return hashlib.sha256(b"".join(one.mac for one in switches if one.rearmed_at is not None)).hexdigest()
+
+
+def _write(tx: Tx, before: _State, on: tuple[Switch, ...], lifted: str) -> None:
     on = tuple(sorted(on, key=lambda switch: switch.id))
     was = before.register.generation
-    register = _Register(tx.namespace, was + 1, " ".join(switch.id for switch in on)).marked(tx)
+    register = _Register(tx.namespace, was + 1, " ".join(switch.id for switch in on), lifted).marked(tx)
     written = tx.write(
         _SET_REGISTER,
         was_=was,
         generation_=register.generation,
         engaged_=register.engaged,
+        lifted_=register.lifted,
         mac_=register.mac,
     )
     if written != 1:

@@ -14,22 +14,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from sqlalchemy import bindparam, select
-
 from interlock.engine import enqueue
-from interlock.journal import Prepared, Tx, Vault
-from interlock.journal import tables as t
+from interlock.gate.undoing import agent_of
+from interlock.journal import Tx, Vault
 from interlock.ledger import Kind
 from interlock.model.actions import ActionState
 
 WEBHOOK = "webhook"
 """The kind of segment that delivers one event to one webhook."""
-
-_AGENT = Prepared(
-    select(t.actions.c.agent)
-    .where(t.actions.c.namespace == bindparam("ns"), t.actions.c.id == bindparam("id_"))
-    .limit(1)
-)
 
 
 class Event(NamedTuple):
@@ -129,11 +121,11 @@ class Telling:
         if event is None:
             return
         listeners = self._listeners()
-        found = tx.one(_AGENT, id_=event.action_id) if listeners else None
-        if found is None:
+        agent = agent_of(tx, event.action_id) if listeners else None
+        if agent is None:
             return
         for listener in listeners:
-            if listener.wants(found[0], event.type):
+            if listener.wants(agent, event.type):
                 enqueue(tx, WEBHOOK, ids_of(tx.vault, tx.namespace, listener.name, event))
 
 

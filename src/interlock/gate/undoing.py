@@ -8,18 +8,29 @@
    the claim asks once more.
 4. When it succeeds, whoever says so, the other action becomes `rolled_back` in the same transaction, with an
    entry that names both. When it does not, the other action stays as it is.
+5. Whoever asked for it, it is run by the processes of the agent whose action it takes back, and that agent is
+   told what became of it.
 """
 
 from __future__ import annotations
 
+from sqlalchemy import bindparam, select
+
 from interlock.gate.package import Sealed, TakesBack
 from interlock.gate.records import ActionRow, load_action, move, skipping_tampered
 from interlock.identity import Caller
-from interlock.journal import Tx
+from interlock.journal import Prepared, Tx
+from interlock.journal import tables as t
 from interlock.ledger import Kind
 from interlock.model.actions import ActionState
 from interlock.model.errors import Conflict, NotClaimable, NotFound, Tampered
 from interlock.model.ids import iso
+
+_AGENT = Prepared(
+    select(t.actions.c.agent, t.actions.c.undoes)
+    .where(t.actions.c.namespace == bindparam("ns"), t.actions.c.id == bindparam("id_"))
+    .limit(1)
+)
 
 
 class UndoTooLate(NotClaimable):
@@ -55,11 +66,19 @@ def bounded(sealed: Sealed, time: int) -> int:
     return time if until is None else min(time, until)
 
 
-def refuse_late(tx: Tx, row: ActionRow) -> None:
-    """Raises `UndoTooLate` for what would start after its time, however long it may run otherwise."""
+def too_late(tx: Tx, row: ActionRow) -> UndoTooLate | None:
+    """The refusal of what would start after its time, however long it may run otherwise."""
     found = takes_back(tx, row)
-    if found is not None and found.until is not None and tx.now >= found.until:
-        raise UndoTooLate(f"{found.action} could be taken back until {iso(found.until)}.")
+    if found is None or found.until is None or tx.now < found.until:
+        return None
+    return UndoTooLate(f"{found.action} could be taken back until {iso(found.until)}.")
+
+
+def refuse_late(tx: Tx, row: ActionRow) -> None:
+    """Raises `UndoTooLate`."""
+    refusal = too_late(tx, row)
+    if refusal is not None:
+        raise refusal
 
 
 def refuse_edit(row: ActionRow) -> None:
@@ -73,11 +92,20 @@ def refuse_edit(row: ActionRow) -> None:
 
 def owns(tx: Tx, caller: Caller, row: ActionRow) -> bool:
     """Whether the caller may see and run it: what it proposed, and what takes back what it proposed."""
-    if caller.owns(row.agent, row.topic):
-        return True
-    if row.undoes is None or not caller.proposes:
-        return False
-    return caller.owns(load_action(tx, row.undoes).agent, row.topic)
+    while not caller.owns(row.agent, row.topic):
+        if row.undoes is None or not caller.proposes:
+            return False
+        row = load_action(tx, row.undoes)._replace(topic=row.topic)
+    return True
+
+
+def agent_of(tx: Tx, action_id: str) -> str | None:
+    """Rule 5; None where there is no such action. Read without its mark: nothing runs because of it."""
+    found, seen = tx.one(_AGENT, id_=action_id), {action_id}
+    while found is not None and found[1] is not None and found[1] not in seen:
+        seen.add(found[1])
+        found = tx.one(_AGENT, id_=found[1])
+    return None if found is None else str(found[0])
 
 
 def taken_back(tx: Tx, undo: ActionRow) -> None:

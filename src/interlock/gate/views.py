@@ -3,19 +3,18 @@
 1. An agent learns the state of its action, what is awaited, from whom and until when, and how it ended. It
    does not learn who reviews, nor anything about other agents' actions.
 2. A reviewer is shown what the review hash covers, in the order of risk, with what is hidden made visible.
-3. Lists page by opaque keyset cursors.
+3. A list costs a page, whatever waits (`lists.py`); a record in it that was changed from outside is an alarm
+   in its place, and hides no other.
 4. What was erased is shown as erased, in its place: state, times, rule and hashes stay.
 """
 
 from __future__ import annotations
 
-import base64
-import re
 from collections.abc import Callable, Mapping
 
-from sqlalchemy import bindparam, func, or_, select
+import orjson
 
-from interlock.gate import settle, stops
+from interlock.gate import lists, settle, stops
 from interlock.gate.claim import shown
 from interlock.gate.deadlines import coming, timed
 from interlock.gate.decide import check_duties
@@ -26,21 +25,24 @@ from interlock.gate.records import (
     ApprovalRow,
     DecisionRow,
     approval_of,
+    checked,
     decisions_on,
     load_action,
-    load_approval,
+    load_request,
 )
 from interlock.gate.undoing import owns, rollback_shown
 from interlock.gate.wording import (
     ERASED,
     View,
     alarm,
+    alarm_request,
     changes,
     constraint_words,
     erased_package,
     listing,
     mapping,
     message,
+    moment,
     role_value,
     shown_text,
     then,
@@ -49,8 +51,7 @@ from interlock.gate.wording import (
 from interlock.gate.world import again, why_not_approve, world
 from interlock.identity import Caller, KeyKind, Person, Role
 from interlock.identity.people import alone, people
-from interlock.journal import Journal, Prepared, Tx
-from interlock.journal import tables as t
+from interlock.journal import Journal, Tx
 from interlock.model.actions import ActionState
 from interlock.model.binding import Binding
 from interlock.model.canonical import Json
@@ -59,52 +60,6 @@ from interlock.model.ids import iso
 from interlock.model.text import visible
 from interlock.model.verdicts import OnTimeout
 from interlock.policy import Policy
-
-_POSITION = re.compile(r"[0-9]{1,18}", re.ASCII)
-PAGE = 50
-
-_a = t.approvals.c
-_HELD_PAGE = Prepared(
-    select(t.approvals)
-    .where(
-        _a.namespace == bindparam("ns"),
-        _a.state == "held",
-        or_(_a.due_at > bindparam("due_"), (_a.due_at == bindparam("due_")) & (_a.id > bindparam("id_"))),
-    )
-    .order_by(_a.due_at, _a.id)
-    .limit(bindparam("limit_"))
-)
-_RESOLVED_PAGE = Prepared(
-    select(t.approvals)
-    .where(
-        _a.namespace == bindparam("ns"),
-        _a.state != "held",
-        or_(
-            _a.requested_at < bindparam("due_"),
-            (_a.requested_at == bindparam("due_")) & (_a.id > bindparam("id_")),
-        ),
-    )
-    .order_by(_a.requested_at.desc(), _a.id)
-    .limit(bindparam("limit_"))
-)
-_COUNTS = Prepared(
-    select(_a.state, func.count(), func.min(_a.due_at))
-    .where(_a.namespace == bindparam("ns"))
-    .group_by(_a.state)
-)
-_BEFORE = Prepared(
-    select(_a.id).where(_a.namespace == bindparam("ns"), _a.state == "held").order_by(_a.due_at, _a.id)
-)
-_x = t.actions.c
-_BY_STATE = Prepared(
-    select(t.actions)
-    .where(_x.namespace == bindparam("ns"), _x.state == bindparam("state_"), _x.id > bindparam("id_"))
-    .order_by(_x.id)
-    .limit(bindparam("limit_"))
-)
-_TALLY = Prepared(select(_x.state, func.count()).where(_x.namespace == bindparam("ns")).group_by(_x.state))
-_PROPOSED = Prepared(select(func.count()).where(_x.namespace == bindparam("ns"), _x.revision == 1))
-_HELD_ONCE = Prepared(select(func.count(_a.action_id.distinct())).where(_a.namespace == bindparam("ns")))
 
 
 class Views:
@@ -146,105 +101,60 @@ class Views:
         return self._journal.look(look)
 
     def actions(self, state: ActionState, cursor: str | None = None) -> View:
-        """Actions in one state, oldest id first: `items` and the `next` cursor."""
-        (after,) = _decode(cursor, 1) or ("",)
+        """Actions in one state, what was proposed first first: `items` and the `next` cursor."""
 
         def look(tx: Tx) -> View:
-            rows = [ActionRow(*r) for r in tx.all(_BY_STATE, state_=state.value, id_=after, limit_=PAGE + 1)]
-            following = _encode(rows[PAGE - 1].id) if len(rows) > PAGE else None
-            return {"items": [self._listed(tx, row) for row in rows[:PAGE]], "next": following}
+            rows, following = lists.actions(tx, state.value, cursor)
+            return {"items": [self._listed(tx, row) for row in rows], "next": following}
 
         return self._journal.look(look)
 
     def _listed(self, tx: Tx, row: ActionRow) -> View:
         """An action in a list; one that was changed from outside is named instead of hiding all others."""
         try:
-            return self._action(tx, load_action(tx, row.id, row.revision))
+            return self._action(tx, checked(tx, row))
         except (Tampered, NotFound) as error:
             return alarm(row.id, row.revision, error)
 
-    def _requested(self, tx: Tx, approval: ApprovalRow, names: Mapping[str, Person]) -> View:
+    def _requested(self, tx: Tx, listed: lists.Listed, names: Mapping[str, Person]) -> View:
         """A request in a list, as `_listed`."""
+        approval, action = listed
         try:
-            return self._item(tx, approval.check(tx), names)
+            approval.check(tx)
+            if action is None:
+                raise Tampered(f"The action {approval.action_id} is missing from the journal.")
+            return self._item(tx, approval, checked(tx, action), names)
         except (Tampered, NotFound) as error:
-            return {
-                **alarm(approval.id, approval.revision, error),
-                "action_id": approval.action_id,
-                "owner": approval.owner,
-                "requested_at": iso(approval.requested_at),
-                "due_at": iso(approval.expires_at),
-                "escalates_at": None,
-                "escalates_to": [],
-                "on_timeout": "deny",
-                "then": "stays refused",
-                "frozen": None,
-                "money": None,
-                "rows": None,
-                "people": None,
-                "reversible": False,
-                "undo": None,
-                "decided": None,
-            }
+            return alarm_request(approval, error)
 
-    def tally(self) -> View:
-        """How many actions there are: `proposed`, `held` at some time, and revisions by state."""
+    def made(self, row: ActionRow, proposed: bytes) -> View:
+        """What `action` tells about an action that was just recorded, and that nobody was asked about and
+        nobody claimed: everything there is to tell about it is at hand.
 
-        def look(tx: Tx) -> View:
-            proposed, held = tx.one(_PROPOSED), tx.one(_HELD_ONCE)
-            return {
-                "proposed": proposed[0] if proposed else 0,
-                "ever_held": held[0] if held else 0,
-                "states": dict(sorted(tx.all(_TALLY))),
-            }
-
-        return self._journal.look(look)
+        Args:
+            proposed: the canonical bytes of its binding, as they were sealed.
+        """
+        binding = Binding.from_json(orjson.loads(proposed))
+        title = self._titles(row.decided.snapshot, row.topic, binding.args)
+        return self._told(self._recorded(row, binding, title))
 
     def _action(self, tx: Tx, row: ActionRow) -> View:
-        verdict = row.decided
         approval = approval_of(tx, row)
         if approval is None and row.status is ActionState.HELD:
             raise Tampered(f"The approval request about {row.id} is missing from the journal.")
         binding = _binding(tx, row)
-        view: View = {
-            "id": row.id,
-            "revision": row.revision,
-            "state": row.state,
-            "topic": row.topic,
-            "agent": row.agent,
-            "title": ERASED
+        title = (
+            ERASED
             if binding is None
-            else self._titles(verdict.snapshot, row.topic, binding.args)
+            else self._titles(row.decided.snapshot, row.topic, binding.args)
             if approval is None
-            else shown(tx, row, approval).summary,
-            "args": {} if binding is None else binding.args,
-            "erased": binding is None,
-            "tier": None if verdict.tier is None else int(verdict.tier),
-            "decision": verdict.decision.value,
-            "rule": verdict.rule,
-            "reason": verdict.reason,
-            "triggers": [trigger.value for trigger in verdict.triggers],
-            "handoff": verdict.handoff,
-            "observed": verdict.observed,
-            "tags": list(verdict.tags),
-            "constraints": verdict.constraints.to_json(),
-            "owner": verdict.owner if approval is None else approval.owner,
-            "policy": verdict.snapshot,
-            "action_hash": row.action_hash,
-            "executor": row.executor,
-            "executor_name": None if binding is None else binding.executor.get("name"),
-            "proposed_at": iso(row.proposed_at),
-            "changed_at": iso(row.changed_at),
-            "expires_at": None if row.expires_at is None else iso(row.expires_at),
-            "predecessor": row.predecessor,
-            "undoes": row.undoes,
-            "rollback": rollback_shown(tx, row),
-            "approval": None,
-            "outcome": None,
-            "result": None,
-        }
+            else shown(tx, row, approval).summary
+        )
+        view = self._recorded(row, binding, title)
+        view["rollback"] = rollback_shown(tx, row)
         if approval is not None:
             approval = timed(tx, approval, row)
+            view["owner"] = approval.owner
             view["approval"] = {
                 "id": approval.id,
                 "state": approval.state,
@@ -263,8 +173,47 @@ class Views:
             view["outcome"] = {"state": row.state, "at": iso(row.changed_at), "note": found[0]}
             if row.status in (ActionState.SUCCEEDED, ActionState.ROLLED_BACK):
                 view["result"] = found[1]
-        view["user_message"] = message(view, self._home)
-        return view
+        return self._told(view)
+
+    def _recorded(self, row: ActionRow, binding: Binding | None, title: str) -> View:
+        """What the row and the sealed binding tell, None where that was erased."""
+        verdict = row.decided
+        return {
+            "id": row.id,
+            "revision": row.revision,
+            "state": row.state,
+            "topic": row.topic,
+            "agent": row.agent,
+            "title": title,
+            "args": {} if binding is None else binding.args,
+            "erased": binding is None,
+            "tier": None if verdict.tier is None else int(verdict.tier),
+            "decision": verdict.decision.value,
+            "rule": verdict.rule,
+            "reason": verdict.reason,
+            "triggers": [trigger.value for trigger in verdict.triggers],
+            "handoff": verdict.handoff,
+            "observed": verdict.observed,
+            "tags": list(verdict.tags),
+            "constraints": verdict.constraints.to_json(),
+            "owner": verdict.owner,
+            "policy": verdict.snapshot,
+            "action_hash": row.action_hash,
+            "executor": row.executor,
+            "executor_name": None if binding is None else binding.executor.get("name"),
+            "proposed_at": iso(row.proposed_at),
+            "changed_at": iso(row.changed_at),
+            "expires_at": None if row.expires_at is None else iso(row.expires_at),
+            "predecessor": row.predecessor,
+            "undoes": row.undoes,
+            "rollback": None,
+            "approval": None,
+            "outcome": None,
+            "result": None,
+        }
+
+    def _told(self, view: View) -> View:
+        return {**view, "user_message": message(view, self._home)}
 
     def _link(self, approval_id: str) -> str | None:
         return None if self.console is None else f"{self.console}/a/{approval_id}"
@@ -276,25 +225,17 @@ class Views:
         if state not in ("held", "resolved"):
             raise InvalidInput("`held` or `resolved`", path="$.state")
         held = state == "held"
-        after = _decode(cursor, 2)
-        start, last = (int(after[0]), after[1]) if after else (0 if held else 2**62, "")
-        page = _HELD_PAGE if held else _RESOLVED_PAGE
 
         def look(tx: Tx) -> View:
-            rows = [ApprovalRow(*r) for r in tx.all(page, due_=start, id_=last, limit_=PAGE + 1)]
-            following = None
-            if len(rows) > PAGE:
-                edge = rows[PAGE - 1]
-                following = _encode(str(edge.due_at if held else edge.requested_at), edge.id)
-            counts = {name: (number, first) for name, number, first in tx.all(_COUNTS)}
-            names = {person.id: person for person in people(tx)}
-            waiting = counts.get("held")
+            found, following = lists.requests(tx, held=held, cursor=cursor)
+            numbers, more, first = lists.counts(tx)
+            names = {} if held else _names(tx)
             return {
-                "items": [self._requested(tx, row, names) for row in rows[:PAGE]],
+                "items": [self._requested(tx, one, names) for one in found],
                 "next": following,
-                "counts": {name: number for name, (number, _) in sorted(counts.items())}
-                | {"held": waiting[0] if waiting else 0},
-                "next_deadline": iso(waiting[1]) if waiting else None,
+                "counts": numbers,
+                "more": more,
+                "next_deadline": moment(first),
                 "order": "Soonest deadline first." if held else "Newest request first.",
             }
 
@@ -304,15 +245,14 @@ class Views:
         """Everything the decision page shows. Raises `NotFound`, and `Tampered` where it does not add up."""
 
         def look(tx: Tx) -> View:
-            approval = load_approval(tx, approval_id)
-            row = load_action(tx, approval.action_id, approval.revision)
+            approval, row = load_request(tx, approval_id)
             package, erased = _shown(tx, row, approval)
             names = {person.id: person for person in people(tx)}
             verdict, context = row.decided, package.context
             solo = policy.people == "solo" and alone(tx)
             editor = names.get(approval.editor or "")
             return {
-                **self._item(tx, approval, names),
+                **self._item(tx, approval, row, names),
                 "erased": erased,
                 "review_hash": approval.review_hash,
                 "action_hash": row.action_hash,
@@ -346,7 +286,7 @@ class Views:
                 "edited_by": None if approval.editor is None else editor.name if editor else approval.editor,
                 "editor_is_you": approval.editor is not None and approval.editor == caller.person,
                 "action": self._action(tx, load_action(tx, row.id)),
-                "position": _position(tx, approval),
+                "position": lists.position(tx, approval),
             }
 
         return self._journal.look(look)
@@ -362,8 +302,7 @@ class Views:
 
         return self._journal.look(look)
 
-    def _item(self, tx: Tx, approval: ApprovalRow, names: Mapping[str, Person]) -> View:
-        row = load_action(tx, approval.action_id, approval.revision)
+    def _item(self, tx: Tx, approval: ApprovalRow, row: ActionRow, names: Mapping[str, Person]) -> View:
         package, _ = _shown(tx, row, approval)
         verdict, context = row.decided, package.context
         answer = None if approval.state == "held" else _answer(tx, approval)
@@ -499,32 +438,9 @@ def _note(tx: Tx, answer: DecisionRow) -> str | None:
         return ERASED
 
 
-def _position(tx: Tx, approval: ApprovalRow) -> View:
-    ids: list[str] = [row[0] for row in tx.all(_BEFORE)]
-    if approval.id not in ids:
-        following = ids[0] if ids else None
-        return {"index": None, "of": len(ids), "previous": None, "next": following}
-    index = ids.index(approval.id)
-    return {
-        "index": index + 1,
-        "of": len(ids),
-        "previous": ids[index - 1] if index else None,
-        "next": ids[index + 1] if index + 1 < len(ids) else None,
-    }
-
-
-def _encode(*parts: str) -> str:
-    return base64.urlsafe_b64encode("\n".join(parts).encode()).decode()
-
-
-def _decode(cursor: str | None, count: int) -> list[str] | None:
-    """The parts of a cursor. Raises `InvalidInput` where it is not one of ours."""
-    if cursor is None:
-        return None
+def _names(tx: Tx) -> dict[str, Person]:
+    """Who is enrolled, by id. Nobody, where one of them was changed from outside: a list goes on without."""
     try:
-        parts = base64.urlsafe_b64decode(cursor.encode()).decode().split("\n")
-        if len(parts) != count or (count == 2 and not _POSITION.fullmatch(parts[0])):
-            raise ValueError
-    except ValueError:
-        raise InvalidInput("this cursor is not from this list", path="$.cursor") from None
-    return parts
+        return {person.id: person for person in people(tx)}
+    except Tampered:
+        return {}

@@ -16,11 +16,13 @@ from interlock.gate.records import ActionRow, ApprovalRow
 from interlock.model.actions import ActionState
 from interlock.model.canonical import Json
 from interlock.model.errors import InterlockError
-from interlock.model.ids import minute
+from interlock.model.ids import iso, minute
 from interlock.model.text import lookalikes, visible
 from interlock.model.verdicts import Constraints, OnTimeout
 
 View = dict[str, Any]
+LATEST = 253_402_300_799_000_000
+"""The last moment that a date can tell, in microseconds UTC."""
 ERASED = "Erased"
 """The title of what was erased, and what stands for its notes."""
 _RISK_ORDER = ("amount", "recipient", "destination", "credential", "people", "rows", "path", "content")
@@ -95,10 +97,13 @@ def erased_package(row: ActionRow, approval: ApprovalRow) -> Package:
 
 
 def alarm(identifier: str, revision: int, error: InterlockError) -> View:
-    """What a list shows in place of a record that does not carry our mark."""
+    """What a list shows in place of a record that does not carry our mark.
+
+    Nothing of such a record is believed, not even that its cells hold what their columns do.
+    """
     return {
-        "id": identifier,
-        "revision": revision,
+        "id": _cell(identifier),
+        "revision": revision if isinstance(revision, int) else 0,
         "state": "tampered",
         "title": "This record was changed from outside; nothing about it can run",
         "topic": "",
@@ -108,6 +113,39 @@ def alarm(identifier: str, revision: int, error: InterlockError) -> View:
         "reason": error.detail,
         "user_message": error.detail,
     }
+
+
+def alarm_request(approval: ApprovalRow, error: InterlockError) -> View:
+    """As `alarm`, in place of a request."""
+    return {
+        **alarm(approval.id, approval.revision, error),
+        "action_id": _cell(approval.action_id),
+        "owner": _cell(approval.owner),
+        "requested_at": moment(approval.requested_at),
+        "due_at": moment(approval.expires_at),
+        "escalates_at": None,
+        "escalates_to": [],
+        "on_timeout": "deny",
+        "then": "stays refused",
+        "frozen": None,
+        "money": None,
+        "rows": None,
+        "people": None,
+        "reversible": False,
+        "undo": None,
+        "decided": None,
+    }
+
+
+def moment(microseconds: Any) -> str | None:
+    """A time that nobody has checked; None where it is none."""
+    known = isinstance(microseconds, int) and 0 <= microseconds <= LATEST
+    return iso(microseconds) if known else None
+
+
+def _cell(value: Any) -> str:
+    """A name that nobody has checked."""
+    return visible(value, 200) if isinstance(value, str) else ""
 
 
 def constraint_words(constraints: Constraints) -> list[str]:

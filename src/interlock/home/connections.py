@@ -45,11 +45,15 @@ class Connections:
         file = self._credentials / name
         fresh = file.with_name(f".{name}.{os.getpid()}")
         handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(handle, "w", encoding="utf-8") as out:
-            out.write(value)
-            out.flush()
-            os.fsync(out.fileno())
-        fresh.replace(file)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as out:
+                out.write(value)
+                out.flush()
+                os.fsync(out.fileno())
+            fresh.replace(file)
+        except OSError:
+            fresh.unlink(missing_ok=True)
+            raise
         folder = os.open(self._credentials, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             os.fsync(folder)
@@ -88,3 +92,5 @@ def _text(file: Path, closed: int, done: str, mode: int) -> str | None:
         return None
     except UnicodeDecodeError:
         raise HomeUnusable(f"{file} is no text in UTF-8.") from None
+    except OSError as error:
+        raise HomeUnusable(f"{file} cannot be read: {error.strerror}.") from None

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,6 +35,7 @@ from interlock.model.ids import new_id
 from interlock.policy import Policy
 
 NAME = ".interlock"
+OPENING_SEC = 30.0
 _log = logging.getLogger(__name__)
 
 
@@ -202,10 +204,21 @@ def announced(path: Path) -> str | None:
 
 @contextmanager
 def _opening(path: Path) -> Iterator[None]:
-    """One process at a time makes or opens a home."""
+    """One process at a time makes or opens a home. Raises `HomeUnusable` where another one does not end."""
     handle = os.open(path / "opening", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    until = time.monotonic() + OPENING_SEC
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > until:
+                    raise HomeUnusable(
+                        f"Another process has been opening {path} for {OPENING_SEC:g} s.",
+                        fix="It may be stopped, or waiting for its database: let it go on, or end it.",
+                    ) from None
+                time.sleep(0.02)
         yield
     finally:
         os.close(handle)

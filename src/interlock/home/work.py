@@ -5,7 +5,9 @@
 3. The engine stands on the journal's own database: the same file behind the same turnstile, or the same
    server. It is launched when the journal may be written; until then, and where it cannot start, the process
    says so (`standing`) and tries again.
-4. A process that stops begins nothing more, lets what runs end for `DRAIN_SEC`, and hands on the rest.
+4. Nobody waits for somebody else's service: of the places of a process one service gets at most a share, and
+   so does one receiver of webhooks. What is over that waits in the queue, for whichever process has room.
+5. A process that stops begins nothing more, lets what runs end for `DRAIN_SEC`, and hands on the rest.
 """
 
 from __future__ import annotations
@@ -16,9 +18,9 @@ import time
 from typing import TYPE_CHECKING
 
 from interlock.dispatch import Dispatcher
-from interlock.dispatch.dispatcher import PARALLEL
+from interlock.dispatch.dispatcher import PARALLEL, SHARE
 from interlock.dispatch.webhooks import Webhooks
-from interlock.engine import Engine, Retry, Segment
+from interlock.engine import Engine, Retry, Segment, Share
 from interlock.gate.following import DISPATCH, PROBE, RELEASE
 from interlock.home.home import Home
 from interlock.model.errors import HomeUnusable, InterlockError
@@ -61,10 +63,19 @@ class Work:
 
     def segments(self) -> Iterable[Segment]:
         """Each kind of segment with its handler."""
+        towards = Share(SHARE, lambda ids: self._dispatcher.destination(ids.get("topic", "")))
         return (
-            Segment(PROBE, self._dispatcher.probes.deliver, PATIENT, timeout_sec=60.0),
-            Segment(DISPATCH, self._dispatcher.deliver, PATIENT, timeout_sec=900.0, parallel=PARALLEL),
-            Segment(RELEASE, self._dispatcher.release, PATIENT, timeout_sec=900.0, parallel=1, poll_sec=0.5),
+            # How often each queue is looked at is what a process that has nothing to do spends.
+            Segment(PROBE, self._dispatcher.probes.deliver, PATIENT, timeout_sec=60.0, poll_sec=0.3),
+            Segment(
+                DISPATCH,
+                self._dispatcher.deliver,
+                PATIENT,
+                timeout_sec=900.0,
+                parallel=PARALLEL,
+                share=towards,
+            ),
+            Segment(RELEASE, self._dispatcher.release, PATIENT, timeout_sec=900.0, parallel=1, poll_sec=1.0),
             Webhooks(self._home.journal, self._home.webhooks.read, self._home.server_url).segment,
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from interlock.model.errors import Forbidden, OutOfScope
@@ -37,6 +37,7 @@ class Caller:
         executor: the executor's name, as the catalogue has it, for `executor`.
         topics: what may be proposed, or executed.
         roles: a person's roles.
+        mark: of the key's row by which this caller was recognised.
     """
 
     kind: KeyKind
@@ -47,6 +48,7 @@ class Caller:
     topics: tuple[TopicPattern, ...] = ()
     roles: frozenset[Role] = frozenset()
     executor: str | None = None
+    mark: bytes | None = field(default=None, repr=False, compare=False)
 
     @property
     def proposes(self) -> bool:

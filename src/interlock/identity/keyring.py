@@ -2,6 +2,11 @@
 
 A token reads ``ilk_<kind>_<32 hex>.<43 characters>``: the kind helps whoever finds one, the id finds the row,
 the rest is 256 random bits.
+
+1. A caller is recognised by reading the key's row; which token belongs to which row, its keyed hash says.
+2. Agents' callers are remembered, so that a proposal need not read the row before its transaction does.
+   What is remembered admits nobody: the transaction reads the row and refuses unless it is the very one the
+   caller was recognised by, and live. So a revocation works from its commit on, in every process.
 """
 
 from __future__ import annotations
@@ -10,6 +15,8 @@ import hmac
 import logging
 import re
 import secrets
+import threading
+from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -24,6 +31,7 @@ from interlock.model.errors import Conflict, InvalidInput, NotFound, Tampered, U
 from interlock.model.ids import new_id
 from interlock.model.topics import TopicPattern
 
+REMEMBERED = 1024
 _log = logging.getLogger(__name__)
 _TOKEN = re.compile(r"ilk_(agent|adapter|executor|person)_([0-9a-f]{32})\.[A-Za-z0-9_-]{43}", re.ASCII)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@ -]{0,79}", re.ASCII)
@@ -61,6 +69,9 @@ class Keyring:
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
+        self._lock = threading.Lock()
+        self._remembered: OrderedDict[bytes, Caller] = OrderedDict()
+        """By the keyed hash of their token."""
 
     def add(
         self,
@@ -152,6 +163,7 @@ class Keyring:
                 key.id, key.kind, key.name, key.topics, key.person, key.added_at, key.expires_at, tx.now
             )
             tx.write(_REVOKE, id_=key.id, at_=tx.now, mac_=_mac(tx, ended, digest))
+            tx.memo.pop(_memo(key.id), None)
             tx.append(Kind.KEY_REVOKED, key=key.id, by=by)
             return ended
 
@@ -185,14 +197,14 @@ class Keyring:
         found = _TOKEN.fullmatch(token)
         if found is None:
             raise _refused()
-        identifier = f"key_{found[2]}"
+        identifier, hashed = f"key_{found[2]}", self._journal.vault.mac("token", token)
 
         def look(tx: Tx) -> Caller:
             row = tx.one(_ONE, id_=identifier)
             if row is None:
                 raise _refused()
             key, digest = _read(tx, row)
-            known = hmac.compare_digest(digest, tx.vault.mac("token", token))
+            known = hmac.compare_digest(digest, hashed)
             live = key.revoked_at is None and (key.expires_at is None or tx.now < key.expires_at)
             if not known or not live or key.kind.value != found[1]:
                 raise _refused()
@@ -204,9 +216,30 @@ class Keyring:
             scope = tuple(TopicPattern.parse(topic) for topic in key.topics)
             if key.kind is KeyKind.EXECUTOR:
                 return Caller(key.kind, key.id, executor=key.name, topics=scope)
-            return Caller(key.kind, key.id, agent=key.name, operator=key.person, topics=scope)
+            return Caller(key.kind, key.id, agent=key.name, operator=key.person, topics=scope, mark=row[-1])
 
-        return self._journal.look(look)
+        try:
+            caller = self._journal.look(look)
+        except Unauthenticated:
+            with self._lock:
+                self._remembered.pop(hashed, None)
+            raise
+        if caller.proposes:
+            with self._lock:
+                self._remembered[hashed] = caller
+                self._remembered.move_to_end(hashed)
+                while len(self._remembered) > REMEMBERED:
+                    self._remembered.popitem(last=False)
+        return caller
+
+    def remembered(self, token: str) -> Caller | None:
+        """The agent's caller that `authenticate` found behind a token before; it may be revoked since.
+
+        Whoever goes by it asks `check_live` with the caller's mark in the transaction that acts, and answers
+        nothing before (rule 2).
+        """
+        with self._lock:
+            return self._remembered.get(self._journal.vault.mac("token", token))
 
 
 def record_stopped(tx: Tx, since: int) -> None:
@@ -287,20 +320,32 @@ def _refused() -> Unauthenticated:
     return Unauthenticated("This key is missing, unknown, expired or revoked.")
 
 
-def check_live(tx: Tx, key_id: str | None) -> None:
+def check_live(tx: Tx, key_id: str | None, mark: bytes | None = None) -> None:
     """A key that was revoked or has expired since it was recognised does nothing any more.
+
+    Args:
+        mark: of the row by which its caller was recognised; another row is another key.
 
     Raises:
         Unauthenticated: it is not valid now. Tampered: its row was changed, or is gone.
     """
     if key_id is None:
         return
-    row = tx.one(_ONE, id_=key_id)
-    if row is None:
-        raise Tampered(f"The key {key_id} is missing from the journal.")
-    key, _ = _read(tx, row)
+    found: tuple[Key, bytes] | None = tx.memo.get(_memo(key_id))
+    if found is None:
+        row = tx.one(_ONE, id_=key_id)
+        if row is None:
+            raise Tampered(f"The key {key_id} is missing from the journal.")
+        found = tx.memo[_memo(key_id)] = (_read(tx, row)[0], row[-1])
+    key, current = found
     if key.revoked_at is not None or (key.expires_at is not None and tx.now >= key.expires_at):
         raise _refused()
+    if mark is not None and mark != current:
+        raise _refused()
+
+
+def _memo(key_id: str) -> str:
+    return f"key:{key_id}"
 
 
 def check_person(tx: Tx, caller: Caller, *roles: Role) -> str:

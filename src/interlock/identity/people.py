@@ -21,6 +21,7 @@ SESSION_US = 12 * 60 * 60 * 1_000_000
 
 ALL_ROLES = frozenset({Role.REVIEWER, Role.OPERATOR, Role.POLICY_ADMIN, Role.AUDITOR})
 
+_MEMO = "people"
 _ADD_PERSON = insert_into(t.people)
 _PEOPLE = Prepared(
     select(t.people)
@@ -119,6 +120,7 @@ class Roster:
             row = tx.one(_PERSON, id_=person.id)
             assert row is not None
             columns = (*row[1:5], tx.now)
+            tx.memo.pop(_MEMO, None)
             tx.write(_REMOVE, id_=person.id, at_=tx.now, mac_=tx.vault.mac("person", *columns))
             tx.append(Kind.PERSON_REMOVED, person=person.id, by=by)
             return person
@@ -231,13 +233,16 @@ class Roster:
 
 
 def people(tx: Tx) -> list[Person]:
-    """Everybody enrolled, in order of enrolment. Raises `Tampered`."""
-    found = []
-    for _, person, name, roles, added, removed, mac in tx.all(_PEOPLE):
-        tx.vault.check(mac, "person", person, name, roles, added, removed)  # before anything is believed
-        if removed is None:
-            found.append(Person(person, name, frozenset(Role(role) for role in roles.split())))
-    return found
+    """Everybody enrolled, in order of enrolment; read once in each transaction. Raises `Tampered`."""
+    known: tuple[Person, ...] | None = tx.memo.get(_MEMO)
+    if known is None:
+        found = []
+        for _, person, name, roles, added, removed, mac in tx.all(_PEOPLE):
+            tx.vault.check(mac, "person", person, name, roles, added, removed)  # before anything is believed
+            if removed is None:
+                found.append(Person(person, name, frozenset(Role(role) for role in roles.split())))
+        known = tx.memo[_MEMO] = tuple(found)
+    return list(known)
 
 
 def _named(enrolled: list[Person], name: str) -> Person:
@@ -249,6 +254,7 @@ def _named(enrolled: list[Person], name: str) -> Person:
 
 def _insert(tx: Tx, person: Person, by: str) -> None:
     roles = " ".join(sorted(person.roles))
+    tx.memo.pop(_MEMO, None)
     tx.write(
         _ADD_PERSON,
         id=person.id,

@@ -26,6 +26,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 from weakref import WeakSet
@@ -137,6 +138,9 @@ class Journal:
         self._closed = False
         self._halt = Halt(database, namespace, self._reading)
         self._listeners: list[Callable[[int], None]] = []
+        self._at_work: list[Callable[[], None]] = []
+        self._enqueued = False
+        """Whether the transaction that is being committed enqueued work."""
         self.appended: list[Callable[[Tx, int, Kind, Mapping[str, Any]], None]] = []
         """Called with each entry that this process appends, inside its transaction: what follows from an
         entry is written with it. One that raises fails the transaction."""
@@ -245,6 +249,10 @@ class Journal:
         quick.
         """
         self._listeners.append(listener)
+
+    def on_work(self, listener: Callable[[], None]) -> None:
+        """Call `listener()` after each commit of this process that enqueued work. It must be quick."""
+        self._at_work.append(listener)
 
     def listen(self, heard: Callable[[], None]) -> Hearing | None:
         """Call `heard()`, from a thread, when another process has committed in this namespace; None where the
@@ -423,9 +431,10 @@ class Journal:
             self._tell(frontier.size)
 
     def _tell(self, size: int) -> None:
-        for listener in self._listeners:
+        told = [partial(listener, size) for listener in self._listeners]
+        for listener in (*told, *(self._at_work if self._enqueued else ())):
             try:
-                listener(size)
+                listener()
             except Exception:  # noqa: BLE001
                 # The commit stands; whoever waits for it is answered whatever a listener does.
                 _log.exception("a listener failed after commit %d", size)
@@ -452,6 +461,7 @@ class Journal:
                     raise ConnectionLost(f"{self.database.name} went away: {error}.") from error
                 raise _Poisoned from error
             anything = anything or tx.wrote
+        self._enqueued = tx.enqueued
         if not anything:
             return None
         if batch[0].recovering and not tx.bodies and not tx.payloads:

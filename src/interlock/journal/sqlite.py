@@ -5,7 +5,9 @@
 2. Writers pass the turnstile, then BEGIN IMMEDIATE; a commit that returned survives power loss.
 3. Deleted content is overwritten (`secure_delete`). Moving rows between pages leaves copies all the same, so
    whoever destroys a key looks for it afterwards (`holds`) and writes its table anew where it is still found.
-4. A commit either raises and is undone or returns: there is no network to lose between the two.
+4. A cell may hold what is not of its column's kind. Text that is not UTF-8 is read as bytes, which no mark
+   covers, so that it harms its own row and not every statement that meets it.
+5. A commit either raises and is undone or returns: there is no network to lose between the two.
 """
 
 from __future__ import annotations
@@ -177,9 +179,18 @@ class SqliteDatabase:
         self._turnstile.close()
 
 
+def read_text(content: bytes) -> str | bytes:
+    """Text as a connection reads it (rule 4)."""
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        return content
+
+
 def _configure(connection: Any, _record: Any) -> None:
     """Durability and concurrency of one SQLite connection; we begin our own transactions."""
     connection.isolation_level = None
+    connection.text_factory = read_text
     cursor = connection.cursor()
     cursor.execute("PRAGMA journal_mode=WAL")
     cursor.execute("PRAGMA synchronous=FULL")

@@ -22,6 +22,7 @@ TEXT: TypeEngine[str] = Text().with_variant(Text(collation="C"), "postgresql")
 WAITING = "state IN ('held','allowed','approved')"
 READY = "state IN ('allowed','approved')"
 EXECUTING = "state = 'executing'"
+RESOLVED = "state <> 'held'"
 OPEN = "state = 'open'"
 TO_PROBE = "state = 'held' AND probe_at IS NOT NULL"
 
@@ -155,10 +156,19 @@ kill_register = _table(
     "kill_register",
     _number("generation"),
     _text("engaged"),
+    _text("lifted"),
     _bytes("mac"),
 )
-"""One row: the ids of the kill switches that are on, in order, and how many times that changed. A home makes
-it when it is opened; from then on its absence is an attack."""
+"""One row: the ids of the kill switches that are on, in order, a digest of those that were lifted, and how
+many times that changed. A home makes it when it is opened; from then on its absence is an attack."""
+
+attended = _table(
+    "attended",
+    _time("since"),
+    _time("until"),
+    _bytes("mac"),
+)
+"""One row: between which two moments the home was swept without a gap."""
 
 kill_votes = _table(
     "kill_votes",
@@ -267,6 +277,14 @@ actions = _heap(
         sqlite_where=text(EXECUTING),
         postgresql_where=text(EXECUTING),
     ),
+    Index(
+        "actions_waiting",
+        "namespace",
+        "snapshot",
+        sqlite_where=text(WAITING),
+        postgresql_where=text(WAITING),
+    ),
+    Index("actions_by_state", "namespace", "state", "proposed_at", "id"),
 )
 
 approvals = _heap(
@@ -289,7 +307,15 @@ approvals = _heap(
     _time("probe_at", null=True),
     _bytes("mac"),
     Index("approvals_of_action", "namespace", "action_id", "revision"),
-    Index("approvals_by_state", "namespace", "state", "due_at"),
+    Index("approvals_by_state", "namespace", "state", "due_at", "id"),
+    Index(
+        "approvals_resolved",
+        "namespace",
+        "requested_at",
+        "id",
+        sqlite_where=text(RESOLVED),
+        postgresql_where=text(RESOLVED),
+    ),
     Index(
         "approvals_to_probe",
         "namespace",

@@ -93,11 +93,15 @@ class Tx:
         self.now = now
         self.begun = journal.begun
         self.wrote = False
+        self.enqueued = False
+        """Whether something in this batch is for whoever carries out work (`Journal.on_work`)."""
         self.memo: dict[str, Any] = {}
         """What members of this batch read once and share; a writer of it drops its own item."""
         self.bodies: list[bytes] = []
         self.payloads: list[tuple[bytes, str | None]] = []
         """Sealed content, and the subject it is about."""
+        self._handed: dict[int, tuple[Any, Any]] = {}
+        self._wrapped: dict[str, Any] = {}
 
     @property
     def reading(self) -> bool:
@@ -233,12 +237,21 @@ class Tx:
             raise _gone()
         raise Tampered(f"The key of payload {number} is missing, and nobody erased its subject.")
 
+    def hand(self, number: int, sealed: Any, subject: Any, wrapped: Any = None) -> None:
+        """Payload `number`, and its subject's wrapped key, as a statement of this transaction read them from
+        their tables: they need not be read again. A payload's row never changes. A key's may: it counts where
+        this transaction only reads.
+        """
+        self._handed[number] = sealed, subject
+        if wrapped is not None and self.reading:
+            self._wrapped[subject] = wrapped
+
     def _payload(self, number: int) -> tuple[bytes, str | None]:
         """A payload as it is stored. Raises `Tampered` where it is missing."""
         if 0 <= self._sealed <= number < self._sealed + len(self.payloads):
             return self.payloads[number - self._sealed]
-        found = self.one(_PAYLOAD, seq_=self._journal.start + number)
-        if found is None:
+        found = self._handed.get(number) or self.one(_PAYLOAD, seq_=self._journal.start + number)
+        if found is None or not isinstance(found[0], bytes):
             raise Tampered(f"Payload {number} is missing from the journal.")
         return found[0], found[1]
 
@@ -259,12 +272,12 @@ class Tx:
     def subject(self, subject: str) -> tuple[bytes, int] | None:
         """Serial of a subject's key and when it was made, by the subject's id; None where it has none."""
         row = self.one(_SUBJECT, subject_=subject)
-        return None if row is None else (serial_of(row[0]), row[1])
+        return None if row is None else (serial_of(_bytes(row[0])), row[1])
 
     def wrapped(self, subject: str) -> bytes | None:
         """The subject's key as the database holds it."""
         row = self.one(_SUBJECT, subject_=subject)
-        return None if row is None else row[0]
+        return None if row is None else _bytes(row[0])
 
     def sealed_with(self, subject: str, serial: bytes, since: int = 0) -> int:
         """How many payloads from number `since` on were sealed with that key."""
@@ -301,17 +314,18 @@ class Tx:
         found: SubjectKey | None = self.memo.get(_memo(subject))
         if found is not None:
             return found
-        row = self.one(_SUBJECT, subject_=subject)
+        handed = self._wrapped.get(subject)
+        wrapped = self.wrapped(subject) if handed is None else _bytes(handed)
         subjects = self._journal.subjects
-        if row is None:
+        if wrapped is None:
             subjects.drop(subject)
             return None
-        serial, key = serial_of(row[0]), subjects.known(subject, row[0])
+        serial, key = serial_of(wrapped), subjects.known(subject, wrapped)
         # Somebody may have put the row back. A key that is at hand was looked up in the table before.
         if subjects.erased(subject, serial) if key is not None else self.erased(subject, serial):
             raise _gone()
         if key is None:
-            key = subjects.unwrap(self.namespace, subject, row[0], wait=self._first < 0)
+            key = subjects.unwrap(self.namespace, subject, wrapped, wait=self._first < 0)
         self.memo[_memo(subject)] = key
         return key
 
@@ -320,6 +334,13 @@ class Tx:
         self.insert(_ADD_SUBJECT, (self.namespace, subject, made.wrapped, self.now))
         self.memo[_memo(subject)] = made.key
         return made.key
+
+
+def _bytes(wrapped: Any) -> bytes:
+    """Raises `Tampered` where the cell of a key holds something else, as SQLite lets one be written."""
+    if not isinstance(wrapped, bytes):
+        raise Tampered("The key of a subject was changed from outside.")
+    return wrapped
 
 
 def _memo(subject: str) -> str:

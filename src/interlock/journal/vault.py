@@ -4,7 +4,8 @@
    bound in as associated data, so a sealed value cannot be moved to another row. What is about somebody is
    sealed under that subject's key (`subjects.py`).
 2. Rows the gate trusts carry a keyed BLAKE2b over their kind and fields, written so that no two lists of
-   fields share bytes. `check` compares in constant time and raises `Tampered`.
+   fields share bytes. `check` compares in constant time and raises `Tampered`. No field is a fraction: JSON
+   has no infinity, and would write null for it.
 3. Both keys come from a keystore outside the database and never enter it. The key that wraps subjects' keys,
    where nothing else wraps them, is derived from the sealing key.
 
@@ -69,7 +70,11 @@ class Vault:
 
     def check(self, mac: bytes | None, kind: str, *fields: str | int | bytes | None) -> None:
         """Raises `Tampered` unless `mac` is what `mac(kind, *fields)` gives."""
-        if not isinstance(mac, bytes) or not hmac.compare_digest(mac, self.mac(kind, *fields)):
+        if (
+            not isinstance(mac, bytes)
+            or float in map(type, fields)
+            or not hmac.compare_digest(mac, self.mac(kind, *fields))
+        ):
             raise Tampered(f"The row of this {kind} does not carry the mark this home gave it.")
 
     def subject(self, namespace: str, name: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Literal
 
 from interlock.model.errors import InvalidInput
@@ -30,8 +31,9 @@ def minute(microseconds: int) -> str:
     return datetime.fromtimestamp(microseconds / 1e6, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
+@lru_cache(maxsize=256)
 def iso(microseconds: int) -> str:
-    """RFC 3339 in UTC with milliseconds, for people and HTTP."""
+    """RFC 3339 in UTC with milliseconds, for people and HTTP. Kept: members of a batch share their time."""
     return (
         datetime.fromtimestamp(microseconds / 1e6, UTC)
         .isoformat(timespec="milliseconds")

@@ -35,6 +35,7 @@ class Reading:
             it may quote what the system answered. None where it was read.
         cursor: the field that has to equal an argument; None where none has to.
         moved: it does not.
+        about: digest of what was asked; empty for one that was kept. It is not kept.
     """
 
     read_at: int
@@ -43,6 +44,7 @@ class Reading:
     reason: str | None = None
     cursor: str | None = None
     moved: bool = False
+    about: str = ""
 
     @property
     def available(self) -> bool:

@@ -5,7 +5,8 @@
    or places in a list, joined by dots. There are no literals, no functions and no defaults.
 2. The short form names the topic alone: the undo gets the arguments of the same names.
 3. A source that is not there, or null, leaves its argument out. Whether the undo can do without is for the
-   catalogue's entry of the undo to say, like everything else about its arguments.
+   catalogue's entry of the undo to say, like everything else about its arguments. Only what was there before
+   may not be missing: an undo that is not told it would leave what the action wrote, and say that it did not.
 4. `to_json` is what a reviewer relies on; its bytes are part of the catalogue entry's digest.
 """
 
@@ -90,6 +91,11 @@ class Undo:
     def reads_before(self) -> bool:
         """Whether it needs what the probe read before the action ran."""
         return any(source.root == "before" for source in (self.sources or {}).values())
+
+    def lacking(self, before: Mapping[str, Json]) -> list[str]:
+        """The sources in what the probe read before that have no value there (rule 3)."""
+        wanted = [source for source in (self.sources or {}).values() if source.root == "before"]
+        return sorted({source.text for source in wanted if source.find(before) is None})
 
     def arguments(
         self, args: Mapping[str, Json], result: Json, before: Json, takes: Sequence[str] | None

@@ -35,7 +35,7 @@ from interlock.model.errors import (
     NotFound,
 )
 from interlock.model.text import visible
-from interlock.server import events, ledger, permits, recovery, rollbacks, routes, stops, subjects
+from interlock.server import events, ledger, permits, proposing, recovery, rollbacks, routes, stops, subjects
 from interlock.server.events import News
 from interlock.server.publishing import PUBLISH_SEC, Publishing
 from interlock.server.security import LOCAL, Perimeter, Site, caller_of, origin_of
@@ -107,6 +107,7 @@ def create_app(
     app.state.site = Site(
         None if public_url is None else origin_of(public_url), f"interlock_{home.publisher.log[-8:]}"
     )
+    app.include_router(proposing.router)
     app.include_router(routes.router)
     app.include_router(permits.router)
     home.permit_keys.current()

@@ -1,4 +1,8 @@
-"""Request bodies: read once, at most 1 MiB and a checkpoint, strictly, into a closed model."""
+"""Request bodies: read once, at most 1 MiB and a checkpoint, strictly, into a closed model.
+
+A long one takes a while to parse and to decide on: that happens in two threads beside the event loop, which
+meanwhile answers everybody else, those with a kill switch first of all.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,8 @@ import asyncio
 import base64
 import difflib
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import Request
@@ -25,6 +31,9 @@ from interlock.model.errors import (
 from interlock.model.money import decimal_of
 
 BODY_SEC = 30
+LONG = 1 << 15
+"""Bytes of the longest body that is parsed in the event loop's own thread."""
+APART = ThreadPoolExecutor(2, thread_name_prefix="long-bodies")
 OPAQUE_CHARS = 4 * (checkpoints.MAX_BYTES // 3 + 2)
 """A little more than the largest checkpoint takes, so that one that is too large is told so."""
 M = TypeVar("M", bound=BaseModel)
@@ -88,14 +97,26 @@ class SignInBody(Body):
     token: str
 
 
-async def read(request: Request, model: type[M], *, opaque: str | None = None) -> M:
+async def read(request: Request, model: type[M]) -> M:
     """The body as a model.
+
+    Raises:
+        TooLarge, MalformedJson and its kin, UnknownField, MissingField, WrongType.
+    """
+    raw = await received(request)
+    if len(raw) <= LONG:
+        return parsed(raw, model)
+    return await asyncio.get_running_loop().run_in_executor(APART, partial(parsed, raw, model))
+
+
+async def received(request: Request, *, opaque: str | None = None) -> bytes:
+    """The body's bytes.
 
     Args:
         opaque: a member of base64 that comes on top of what a body may hold.
 
     Raises:
-        TooLarge, MalformedJson and its kin, UnknownField, MissingField, WrongType.
+        TooLarge: it is more. MalformedJson: it ends early, or does not arrive in time.
     """
     raw = bytearray()
     most = MAX_BYTES
@@ -111,10 +132,19 @@ async def read(request: Request, model: type[M], *, opaque: str | None = None) -
         raise MalformedJson(f"the body did not arrive within {BODY_SEC} seconds") from None
     except ClientDisconnect:
         raise MalformedJson("the body ended early") from None
-    value = parse_json(bytes(raw), max_bytes=most)
+    return bytes(raw)
+
+
+def parsed(raw: bytes, model: type[M], *, opaque: str | None = None) -> M:
+    """A body's bytes as a model; arguments as for `received`.
+
+    Raises:
+        TooLarge, MalformedJson and its kin, UnknownField, MissingField, WrongType.
+    """
+    value = parse_json(raw, max_bytes=MAX_BYTES if opaque is None else MAX_BYTES + OPAQUE_CHARS)
     if not isinstance(value, dict):
         raise WrongType("the body is a JSON object")
-    carried = value.get(opaque)
+    carried = None if opaque is None else value.get(opaque)
     if len(raw) - (len(carried) if isinstance(carried, str) else 0) > MAX_BYTES:
         raise TooLarge(f"more than {MAX_BYTES} bytes beside `{opaque}`")
     try:

@@ -4,7 +4,7 @@
 2. A commit of this process wakes the streams at once, and so does one of another process where the database
    tells. Otherwise those are found by a look at the head every `POLL_SEC` seconds. Nothing is kept for a
    reader: each stream reads from its own place.
-3. A stream ends when its session does.
+3. A stream ends when its session does. That the head cannot be read ends nothing: it is read again.
 
 Source: WHATWG HTML, "Server-sent events".
 """
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
@@ -32,6 +33,7 @@ POLL_SEC = 0.5
 TOLD_SEC = 5.0
 HEARTBEAT_SEC = 15.0
 PAGE = 500
+_log = logging.getLogger(__name__)
 router = APIRouter(prefix="/v1")
 
 
@@ -47,19 +49,28 @@ class News:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Follow the head until `stop`."""
-        loop, nudge = asyncio.get_running_loop(), asyncio.Event()
+        loop, nudge, told = asyncio.get_running_loop(), asyncio.Event(), ""
+        own = 0
 
-        def grown() -> None:
+        def grown(size: int = 0) -> None:
+            nonlocal own
+            own = max(own, size)
             if not loop.is_closed():
                 loop.call_soon_threadsafe(nudge.set)
 
-        self._home.journal.on_commit(lambda _size: grown())
+        self._home.journal.on_commit(grown)
         self._work.on_news(grown)
         while not stop.is_set():
             try:
-                size = (await run_in_threadpool(self._home.journal.head))[0]
-            except ConnectionLost:
-                size = self.size  # nothing is new while the database is away
+                # What this process committed itself it need not read.
+                size = own if own > self.size else (await run_in_threadpool(self._home.journal.head))[0]
+                told = ""
+            except Exception as error:  # noqa: BLE001
+                # Whatever keeps the head from being read now: nothing is new, and it is told once.
+                size = self.size
+                if repr(error) != told and not isinstance(error, ConnectionLost):
+                    _log.error("no news: %r", error)
+                told = repr(error)
             if size != self.size:
                 async with self._grown:
                     self.size = size

@@ -36,9 +36,8 @@ async def rollback(request: Request, response: Response, action_id: str, caller:
     planned = await run_in_threadpool(home.gate.rollback_plan, action_id, caller)
     dispatcher: Dispatcher = request.app.state.dispatcher
     with dispatcher.place(planned.topic) as room:
-        proposed = await run_in_threadpool(lambda: home.gate.rollback(action_id, caller, dispatching=room))
-        if proposed.claim is not None:
-            await dispatcher.at_once(proposed.claim)
+        rolling = run_in_threadpool(lambda: home.gate.rollback(action_id, caller, dispatching=room))
+        proposed = await dispatcher.at_once(rolling)
     row = proposed.action
     if row is None:
         raise Conflict("The rollback left no action.")

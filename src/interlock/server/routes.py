@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
 from functools import partial
 from typing import Annotated, Any
 
+import orjson
 from fastapi import APIRouter, Depends, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from interlock.dispatch import Dispatcher
 from interlock.gate import HumanDecision
 from interlock.home import Home
 from interlock.identity import Caller, Person
 from interlock.identity.people import SESSION_US
-from interlock.model.actions import ActionState, Proposal
-from interlock.model.errors import Conflict, InvalidInput
-from interlock.model.ids import check_id
+from interlock.model.actions import ActionState
+from interlock.model.errors import InvalidInput
 from interlock.server.bodies import (
     DecideBody,
-    ProposeBody,
     ReconcileBody,
     SignInBody,
     documented,
@@ -44,6 +43,12 @@ SignedIn = Annotated[Person, Depends(person_of)]
 def home_of(request: Request) -> Home:
     home: Home = request.app.state.home
     return home
+
+
+async def _rendered(look: Callable[[], View]) -> Response:
+    """What is looked up, written by the thread that looks: the event loop need not go through a long list."""
+    content = await run_in_threadpool(lambda: orjson.dumps(look()))
+    return Response(content, media_type="application/json")
 
 
 # --- people ------------------------------------------------------------------------------------------------
@@ -94,51 +99,15 @@ async def sign_out(request: Request, response: Response) -> None:
 # --- actions -----------------------------------------------------------------------------------------------
 
 
-@router.post("/actions", openapi_extra=documented(ProposeBody), status_code=201)
-async def propose(request: Request, response: Response, caller: Known) -> View:
-    """Propose an action. 201 when it was decided, 202 when it is held for a person, 200 for a repetition."""
-    home = home_of(request)
-    body = await read(request, ProposeBody, opaque="checkpoint")
-    proposal = Proposal(
-        topic=body.topic,
-        args=body.args,
-        principal=body.principal,
-        session=body.session,
-        parent_action=body.parent_action,
-        call_id=body.call_id,
-        idempotency_key=request.headers.get("idempotency-key"),
-        confidence=body.confidence,
-        reasoning=body.reasoning,
-        alternatives=tuple(body.alternatives),
-        checkpoint=body.checkpoint,
-    )
-    if body.retry_of is not None:
-        check_id(body.retry_of, "act", "$.retry_of")
-    dispatcher: Dispatcher = request.app.state.dispatcher
-    with dispatcher.place(body.topic) as room:
-        proposed = await home.gate.propose_async(
-            proposal, caller, predecessor=body.retry_of, dispatching=room
-        )
-        if proposed.claim is not None:
-            await dispatcher.at_once(proposed.claim)
-    row = proposed.action
-    if row is None:
-        raise Conflict("The proposal left no action.")
-    view = await run_in_threadpool(home.views.action, row.id, caller)
-    if not proposed.created:
-        response.status_code = 200
-    elif view["state"] == ActionState.HELD:
-        response.status_code = 202
-    return view
-
-
-@router.get("/actions")
-async def list_actions(request: Request, caller: Reviewing, state: str, cursor: str | None = None) -> View:
+@router.get("/actions", response_model=View)
+async def list_actions(
+    request: Request, caller: Reviewing, state: str, cursor: str | None = None
+) -> Response:
     """Actions in one state, for people."""
     del caller
     if state not in list(ActionState):
         raise InvalidInput("one of " + ", ".join(ActionState), path="$.state")
-    return await run_in_threadpool(home_of(request).views.actions, ActionState(state), cursor)
+    return await _rendered(partial(home_of(request).views.actions, ActionState(state), cursor))
 
 
 @router.get("/actions/{action_id}")
@@ -187,13 +156,13 @@ async def reconcile(request: Request, action_id: str, caller: Reviewing) -> View
 # --- approval requests -------------------------------------------------------------------------------------
 
 
-@router.get("/approvals")
+@router.get("/approvals", response_model=View)
 async def list_approvals(
     request: Request, caller: Reviewing, state: str = "held", cursor: str | None = None
-) -> View:
+) -> Response:
     """Requests that wait, or that have ended."""
     del caller
-    return await run_in_threadpool(home_of(request).views.approvals, state, cursor)
+    return await _rendered(partial(home_of(request).views.approvals, state, cursor))
 
 
 @router.get("/approvals/{approval_id}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import logging
 import signal
 import socket
@@ -110,6 +111,7 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
+            collect_less()
             self._ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -118,6 +120,15 @@ class _Server(uvicorn.Server):
         if stop is not None:
             stop.set()
         await super().shutdown(sockets)
+
+
+def collect_less() -> None:
+    """Look for cyclic garbage less often, and not among what was loaded when the process started.
+
+    A request leaves next to none; looking for it costs about a tenth of what a proposal costs.
+    """
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -42,7 +42,9 @@ _HEADERS = [
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"permissions-policy", b"camera=(), geolocation=(), microphone=()"),
+    (b"cache-control", b"no-store"),
 ]
+_NAMES = frozenset(name for name, _ in _HEADERS)
 
 
 class MisdirectedHost(InterlockError):
@@ -81,9 +83,11 @@ class Perimeter:
         async def guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
                 present = {name for name, _ in message["headers"]}
-                extra = [(n, v) for n, v in _HEADERS if n not in present]
-                if b"cache-control" not in present:
-                    extra.append((b"cache-control", b"no-store"))
+                extra = (
+                    _HEADERS
+                    if _NAMES.isdisjoint(present)
+                    else [(name, value) for name, value in _HEADERS if name not in present]
+                )
                 message["headers"] = [*message["headers"], *extra]
             await send(message)
 
@@ -139,17 +143,29 @@ async def caller_of(request: Request) -> Caller:
         Unauthenticated: neither, or not valid. Forbidden: a change from outside our own pages.
     """
     home: Home = request.app.state.home
-    authorization = request.headers.get("authorization")
+    token = bearer_of(request)
     caller: Caller
-    if authorization is not None:
-        scheme, _, token = authorization.partition(" ")
-        if scheme.lower() != "bearer":
-            raise Unauthenticated("Only bearer keys are accepted.")
-        caller = await run_in_threadpool(home.keyring.authenticate, token.strip())
+    if token is not None:
+        caller = await run_in_threadpool(home.keyring.authenticate, token)
     else:
         caller = (await person_of(request)).caller
     request.state.caller = caller
     return caller
+
+
+def bearer_of(request: Request) -> str | None:
+    """The token of a bearer key; None where none came.
+
+    Raises:
+        Unauthenticated: something else came in its place.
+    """
+    authorization = request.headers.get("authorization")
+    if authorization is None:
+        return None
+    scheme, _, token = authorization.partition(" ")
+    if scheme.lower() != "bearer":
+        raise Unauthenticated("Only bearer keys are accepted.")
+    return token.strip()
 
 
 async def person_of(request: Request) -> Person:

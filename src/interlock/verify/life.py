@@ -7,9 +7,10 @@
    about the action last, and the approval and review hash that were given. It comes before the allow ends,
    and before the action is withdrawn, revoked, stale or settled. How long an approval is valid, entries do
    not say.
-3. Claims are numbered 1, 2, 3 without a gap. A second one takes over what may have run: the lease of the one
-   before has lapsed. What an executor elsewhere runs is claimed with a permit, once; while one is out that
-   works offline, the action is claimed with that one, or goes in doubt, and nothing else becomes of it.
+3. Claims are numbered 1, 2, 3 without a gap. A second one takes over what may have run, in the same time: the
+   lease of the one before has lapsed. What an executor elsewhere runs is claimed with a permit, once; while
+   one is out that works offline, the action is claimed with that one, or goes in doubt, and nothing else
+   becomes of it.
 4. Whatever is settled or in doubt was claimed, for the same revision, last with the same epoch. A revision is
    settled at most once; what a person reconciles, or a late report settles, was in doubt. A run that the gate
    only assumes is in doubt at once.
@@ -21,7 +22,7 @@
    was open then goes on in any other way.
 7. What rests on the state of the world runs only as it was read and shown; `probes.py` says what that means.
 8. What a kill switch covers is not let run; `stops.py` says what that means.
-8. What nobody answers ends after its time, and not before; `silence.py` says what may come of it.
+9. What nobody answers ends after its time, and not before; `silence.py` says what may come of it.
 
 What entries mean, and which fields each kind carries: `docs/ledger.md`.
 """
@@ -360,8 +361,7 @@ class Life:
             raise Broken("a run is assumed only where a permit was out")
         if again and at < before + LEASE:
             raise Broken("the action was claimed again before the lease of the claim before it had lapsed")
-        if not again:
-            _check_time(action, at)
+        _check_time(action, at)
         self._check_running(action)
 
     def _redeemed(self, action: Action, entry: Mapping[str, Any], *, again: bool) -> None:

@@ -3,6 +3,7 @@
 1. One owner after the other is asked, each once, while the request is open and no kill switch covers it.
 2. Silence lets an action run only at tiers 1 and 2, by the hashes that were requested, after the request's
    time, and if nobody edited it and it was not stale before. That is no approval, and no answer follows it.
+   Whether the home was swept all the while, so that anybody could be asked, entries do not say.
 3. A lane stops only the agent that asked, in the name of its request, after the request's time. Nobody else
    names a request where they engage a kill switch.
 4. What expires by its lane had no time left. One whose lane stops the agent names the kill switch.

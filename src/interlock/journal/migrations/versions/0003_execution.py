@@ -1,5 +1,5 @@
-"""What durable execution needs: kill switches, their register and who agreed to lift them; the outbox and the
-executors' leases."""
+"""What durable execution needs: kill switches, their register and who agreed to lift them; since when a home
+is swept; the outbox and the executors' leases."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -36,6 +36,27 @@ def upgrade() -> None:
         sqlite_where=to_probe,
         postgresql_where=to_probe,
     )
+    waiting = sa.text("state IN ('held','allowed','approved')")
+    op.create_index(
+        "actions_waiting",
+        "actions",
+        ["namespace", "snapshot"],
+        unique=False,
+        sqlite_where=waiting,
+        postgresql_where=waiting,
+    )
+    op.create_index("actions_by_state", "actions", ["namespace", "state", "proposed_at", "id"], unique=False)
+    op.drop_index("approvals_by_state", "approvals")
+    op.create_index("approvals_by_state", "approvals", ["namespace", "state", "due_at", "id"], unique=False)
+    resolved = sa.text("state <> 'held'")
+    op.create_index(
+        "approvals_resolved",
+        "approvals",
+        ["namespace", "requested_at", "id"],
+        unique=False,
+        sqlite_where=resolved,
+        postgresql_where=resolved,
+    )
     op.create_table(
         "kill_switches",
         sa.Column("namespace", TEXT, nullable=False),
@@ -56,6 +77,16 @@ def upgrade() -> None:
         sa.Column("namespace", TEXT, nullable=False),
         sa.Column("generation", NUMBER, autoincrement=False, nullable=False),
         sa.Column("engaged", TEXT, nullable=False),
+        sa.Column("lifted", TEXT, nullable=False),
+        sa.Column("mac", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("namespace"),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "attended",
+        sa.Column("namespace", TEXT, nullable=False),
+        sa.Column("since", sa.BigInteger(), nullable=False),
+        sa.Column("until", sa.BigInteger(), nullable=False),
         sa.Column("mac", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("namespace"),
         sqlite_with_rowid=False,

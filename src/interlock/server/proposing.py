@@ -1,0 +1,114 @@
+"""`POST /v1/actions`: what every action of every agent waits for.
+
+1. Who calls is recognised before the body is looked at. A caller that this process recognised before is not
+   looked up a second time: the transaction that records the proposal does that, and refuses a key that was
+   revoked or has expired (`keyring`, rule 2).
+2. Whatever else is refused is refused to a key that is valid now: the refusal is told after the key was
+   looked up. So a revoked one learns that it is revoked, and nothing about the policy.
+3. The answer is what `GET /v1/actions/{id}` tells. Where the proposal's own transaction is all that happened
+   to the action, it is made of what that transaction wrote, after the commit; otherwise it is read.
+4. A long body is parsed, prepared and answered in threads of its own, so that it holds up nobody's short one
+   and no kill switch.
+5. The endpoint takes the request and makes the answer's bytes itself: what a framework does in between costs
+   more than deciding.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any, TypeVar
+
+import orjson
+from fastapi import APIRouter, Request, Response
+from fastapi.routing import APIRoute
+from starlette.concurrency import run_in_threadpool
+
+from interlock.dispatch import Dispatcher
+from interlock.gate import Proposed
+from interlock.home import Home
+from interlock.identity import Caller
+from interlock.model.actions import ActionState, Proposal
+from interlock.model.errors import Conflict, InterlockError
+from interlock.model.ids import check_id
+from interlock.server.bodies import APART, LONG, ProposeBody, documented, parsed, received
+from interlock.server.security import bearer_of, caller_of
+
+T = TypeVar("T")
+
+
+class Bare(APIRoute):
+    """A documented route whose endpoint is a function of the request, and answers with a response."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handler: Callable[[Request], Coroutine[Any, Any, Response]] = self.endpoint
+        return handler
+
+
+router = APIRouter(prefix="/v1", route_class=Bare)
+
+
+@router.post(
+    "/actions", openapi_extra=documented(ProposeBody), status_code=201, response_model=dict[str, Any]
+)
+async def propose(request: Request) -> Response:
+    """Propose an action. 201 when it was decided, 202 when it is held for a person, 200 for a repetition."""
+    home: Home = request.app.state.home
+    token = bearer_of(request)
+    caller = None if token is None else home.keyring.remembered(token)
+    if caller is None:
+        return await _propose(request, home, await caller_of(request))
+    request.state.caller = caller
+    try:
+        return await _propose(request, home, caller)
+    except InterlockError:
+        await caller_of(request)
+        raise
+
+
+async def _propose(request: Request, home: Home, caller: Caller) -> Response:
+    raw = await received(request, opaque="checkpoint")
+    long = len(raw) > LONG
+    body = await _apart(long, partial(parsed, raw, ProposeBody, opaque="checkpoint"))
+    proposal = Proposal(
+        topic=body.topic,
+        args=body.args,
+        principal=body.principal,
+        session=body.session,
+        parent_action=body.parent_action,
+        call_id=body.call_id,
+        idempotency_key=request.headers.get("idempotency-key"),
+        confidence=body.confidence,
+        reasoning=body.reasoning,
+        alternatives=tuple(body.alternatives),
+        checkpoint=body.checkpoint,
+    )
+    if body.retry_of is not None:
+        check_id(body.retry_of, "act", "$.retry_of")
+    dispatcher: Dispatcher = request.app.state.dispatcher
+    with dispatcher.place(body.topic) as room:
+        proposing = home.gate.propose_async(
+            proposal, caller, predecessor=body.retry_of, dispatching=room, apart=APART if long else None
+        )
+        proposed = await (dispatcher.at_once(proposing) if room else proposing)
+    return await _answer(home, proposed, caller, long=long)
+
+
+async def _answer(home: Home, proposed: Proposed, caller: Caller, *, long: bool) -> Response:
+    row, binding = proposed.action, proposed.binding
+    if row is None:
+        raise Conflict("The proposal left no action.")
+    if binding is not None and proposed.claim is None and row.status is not ActionState.HELD:
+        status, view = 201, partial(home.views.made, row, binding.canonical())
+        content = await _apart(long, lambda: orjson.dumps(view()))
+    else:
+        read = await run_in_threadpool(home.views.action, row.id, caller)
+        status = 200 if not proposed.created else 202 if read["state"] == ActionState.HELD else 201
+        content = await _apart(long, partial(orjson.dumps, read))
+    return Response(content, status, media_type="application/json")
+
+
+async def _apart(long: bool, work: Callable[[], T]) -> T:
+    """Do it, in a thread where it may take long."""
+    return await asyncio.get_running_loop().run_in_executor(APART, work) if long else work()
