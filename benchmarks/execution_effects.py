@@ -37,6 +37,7 @@ from benchmarks import execution_node
 from benchmarks.execution_desk import Serving, installed, percentiles, until
 from interlock.engine import enqueue
 from interlock.gate import Scope
+from interlock.home import Home
 from interlock.journal import tables as t
 from interlock.model.actions import ActionState
 
@@ -165,10 +166,10 @@ def restart(database: str, url: str | None) -> dict[str, Any]:
         }
 
 
-def _open(home: Any) -> int:
-    states = home.views.tally()["states"]
+def _open(home: Home) -> int:
+    """In how many states there are actions that have not ended."""
     live = (ActionState.HELD, ActionState.APPROVED, ActionState.ALLOWED, ActionState.EXECUTING)
-    return sum(states.get(state.value, 0) for state in live)
+    return sum(bool(home.views.actions(state)["items"]) for state in live)
 
 
 class Node:

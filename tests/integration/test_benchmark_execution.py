@@ -50,11 +50,12 @@ def test_a_script_of_that_folder_still_finds_the_librarys_http() -> None:
     assert "benchmarks" not in done.stdout
 
 
-def test_a_section_reports_what_it_found_beside_what_is_wanted() -> None:
-    command = [sys.executable, "benchmarks/execution.py", "takeover", "--database", "sqlite", "--json"]
+@pytest.mark.parametrize(("section", "counted"), [("takeover", "segments"), ("restart", "orders")])
+def test_a_section_reports_what_it_found_beside_what_is_wanted(section: str, counted: str) -> None:
+    command = [sys.executable, "benchmarks/execution.py", section, "--database", "sqlite", "--json"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=200)
-    found = json.loads(done.stdout)["takeover"]["sqlite"]
-    assert found["segments"] > 0
+    found = json.loads(done.stdout)[section]["sqlite"]
+    assert found[counted] > 0
     assert set(found) >= {"wanted", "met"}
 
 
