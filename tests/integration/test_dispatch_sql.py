@@ -13,6 +13,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
@@ -453,3 +454,11 @@ def test_statements_that_take_their_time_keep_nobody_else_waiting(file: Target) 
 
     asyncio.run(go())
     other.close()
+
+
+def test_what_only_reads_is_never_committed(elephant: Target) -> None:
+    """A read-only transaction still lets a function leave something for COMMIT: a notification, for one."""
+    with psycopg.connect(elephant.admin, autocommit=True) as listening:
+        listening.execute("LISTEN anybody")
+        rows(run(elephant, "SELECT pg_notify('anybody', 'hello')::text", {}, read_only=True))
+        assert list(listening.notifies(timeout=0.5)) == []
