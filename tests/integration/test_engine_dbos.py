@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 from interlock.engine import Delivery, Engine, Segment, enqueue, executors
 from interlock.engine.on_dbos import DbosBackend
@@ -348,3 +348,21 @@ def test_a_row_of_the_outbox_that_cannot_be_read_is_dropped_and_the_others_are_d
     eventually(lambda: engine.seen)
     assert [delivery.ids for delivery in engine.seen] == [{"action": "act_1"}]
     eventually(lambda: raw(file, "SELECT count(*) FROM segments") == [(0,)])
+
+
+def test_an_idle_engine_seldom_asks_its_database_and_begins_all_the_same_what_comes(engine: Running) -> None:
+    engine.enqueue("act_first")
+    eventually(lambda: engine.seen)
+    time.sleep(1.5)  # longer than it stays awake after that
+    asked: list[str] = []
+    event.listen(
+        engine.backend._engine,
+        "before_cursor_execute",
+        lambda _connection, _cursor, statement, *_: asked.append(statement),
+    )
+    time.sleep(4.0)
+    looks = [one for one in asked if "workflow_status" in one and "queue_name" in one]
+    assert len(looks) <= 40  # by the clock they would be several times as many
+    assert not [one for one in asked if "FROM queues" in one and "WHERE queues.name" in one]
+    engine.enqueue("act_second")
+    eventually(lambda: len(engine.seen) == 2)

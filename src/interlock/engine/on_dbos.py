@@ -15,6 +15,9 @@
 7. A kind with a share has a partitioned queue: whom a segment goes towards is its partition, told when it is
    queued, from the policy that this process follows then.
 8. The version under which work is queued is pinned: what one release queued the next one runs.
+9. A queue's thread looks when somebody rings, and seldom otherwise (`attention`). DBOS by itself goes by the
+   clock, and reads the queue's own row before each look. It waits where it would read that row, and the row
+   is read once: each process goes by what it registered.
 """
 
 from __future__ import annotations
@@ -32,6 +35,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from sqlalchemy import Connection, Engine, delete, select
 
+from interlock.engine.attention import Attention
 from interlock.engine.outbox import check_ids
 from interlock.engine.port import Begun, Carried, Delivering, GivenUp, Ids, Segment
 from interlock.engine.postgres import open_engine as open_postgres
@@ -45,6 +49,8 @@ if TYPE_CHECKING:
 
 WORKFLOW = "interlock.segment"
 VERSION = "interlock-1"
+LOOK_SEC = 0.02
+"""What DBOS waits before each look by itself."""
 KEEP_SEC = 3600.0
 """How long what ended well stays in DBOS's tables."""
 PAGE = 500
@@ -78,6 +84,7 @@ class DbosBackend:
             self._engine, self._turn = open_sqlite(Path(file))
         self._made: DBOSClient | None = None
         self._kinds: dict[str, Segment] = {}
+        self._attention = Attention({})
         self._holding = False
 
     # --- running -----------------------------------------------------------------------------------------
@@ -95,6 +102,8 @@ class DbosBackend:
             raise HomeUnusable("Another home is served by this process already.")
         self._holding = True
         self._kinds = {kind.name: kind for kind in segments}
+        attention = Attention({self._queue(kind.name): kind.poll_sec for kind in segments})
+        self._attention = attention
         _refuse_pickles()
         try:
             running = DBOS(
@@ -112,7 +121,10 @@ class DbosBackend:
             )
 
             async def segment(id: str, segment: str, ids: dict[str, str], attempt: int) -> None:
-                await deliver(DBOS.workflow_id or "", id, segment, ids, attempt)
+                try:
+                    await deliver(DBOS.workflow_id or "", id, segment, ids, attempt)
+                finally:
+                    attention.ring([self._queue(segment)])  # there is room for another one
 
             DBOS.workflow(name=WORKFLOW, max_recovery_attempts=None)(segment)
             DBOS.listen_queues([self._queue(kind.name) for kind in segments])
@@ -123,9 +135,10 @@ class DbosBackend:
                     self._queue(kind.name),
                     worker_concurrency=kind.parallel,
                     partition_worker_concurrency=None if kind.share is None else kind.share.most,
-                    polling_interval_sec=kind.poll_sec,
+                    polling_interval_sec=LOOK_SEC,
                     on_conflict="always_update",
                 )
+            _look_when_rung(running._sys_db, attention)
             if self._made is None:
                 self._made = DBOSClient(
                     system_database_engine=self._engine,
@@ -143,6 +156,7 @@ class DbosBackend:
             return
         from dbos import DBOS
 
+        self._attention.end()
         DBOS.destroy(destroy_registry=True)
         self._holding = False
         _running.release()
@@ -172,6 +186,7 @@ class DbosBackend:
             rows = connection.execute(taken).all()
             for id, segment, ids in sorted(rows, key=lambda row: str(row[0])):
                 self._enqueue(connection, id, segment, ids)
+        self._attention.ring({self._queue(segment) for _, segment, _ in rows})
         return len(rows)
 
     def _enqueue(self, connection: Connection, id: str, segment: str, ids: str) -> None:
@@ -229,6 +244,7 @@ class DbosBackend:
             queues.setdefault(self._queue(one.segment), []).append(one.key)
         for queue, keys in queues.items():
             self._client.resume_workflows(keys, queue_name=queue)
+        self._attention.ring(queues)
 
     def carried(self, begun: Begun) -> Carried | None:
         found = self._client.list_workflows(
@@ -291,6 +307,21 @@ def _never_back_off(database: Any) -> None:
     """
     is_locked, is_conflict = database.is_lock_conflict, database.is_serialization_conflict
     database.is_lock_conflict = lambda error: is_locked(error) or is_conflict(error)
+
+
+def _look_when_rung(database: Any, attention: Attention) -> None:
+    """Rule 9, from now on: the queues are registered by then."""
+    read = database.get_queue
+    known: dict[str, Any] = {}
+
+    def get_queue(name: str, **given: Any) -> Any:
+        attention.wait(name)
+        queue = known.get(name) or read(name, **given)
+        if queue is not None:
+            known[name] = queue
+        return queue
+
+    database.get_queue = get_queue
 
 
 def _refuse_pickles() -> None:

@@ -104,7 +104,7 @@ class Segment:
         name: lower case letters, digits and dashes, starting with a letter.
         timeout_sec: how long one attempt may take.
         parallel: how many of them one executor runs at the same time.
-        poll_sec: how often the backend looks for one that may begin, where nobody tells it.
+        poll_sec: how often at most the backend looks for one that may begin.
         share: rule 5; None where they all go to one.
         given_up: told, in a thread, of a delivery that nobody makes any more, and why. It is told again until
             it returns, and may be told twice.
