@@ -79,8 +79,8 @@ class Fault:
     def entry(self, kind: str, action: str) -> None:
         if not self.armed or kind not in KINDS:
             return
-        if self.action is None:
-            self.action = action
+        if self.action is None and kind == KINDS[0]:
+            self.action = action  # nobody else proposes; what others left may still end here
         if action == self.action:
             self.written.append(kind)
             self.reached(f"inside {kind}")

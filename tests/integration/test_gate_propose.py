@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -14,6 +15,8 @@ import pytest
 
 from house import BOTH, POLICY, REFUND, House, agent
 from interlock.gate import Answer
+from interlock.gate.propose import _KNOWN_KEYS, AHEAD
+from interlock.journal import Prepared, Tx
 from interlock.model.actions import ExecutorKind, Proposal
 from interlock.model.errors import (
     BadTopic,
@@ -243,6 +246,54 @@ def test_a_hundred_tasks_share_transactions_and_each_gets_its_own_action(house: 
     answers = asyncio.run(all_at_once())
     assert [a.claim.binding.args["n"] for a in answers] == list(range(100))
     assert len({a.action.id for a in answers}) == 100
+
+
+def test_equal_requests_that_share_a_transaction_are_one_action(house: House) -> None:
+    named = Proposal("notes.add", {"n": 1}, idempotency_key="k")
+    other = Proposal("notes.add", {"n": 2}, idempotency_key="k")
+
+    async def all_at_once() -> list[Any]:
+        wanted = [
+            Proposal("notes.add", {"n": 1}),
+            named,
+            Proposal("notes.add", {"n": 1}),
+            named,
+            other,
+            named,
+        ]
+        members = (house.gate.propose_async(each, agent()) for each in wanted)
+        others = (house.gate.propose_async(named, agent("other")) for _ in range(2))
+        return await asyncio.gather(*members, *others, return_exceptions=True)
+
+    sizes = list[int]()
+    house.home.journal.on_commit(sizes.append)
+    unnamed, first, again, repeated, refused, last, theirs, theirs_too = asyncio.run(all_at_once())
+    assert len(sizes) == 1
+    assert [unnamed.created, first.created, theirs.created] == [True, True, True]
+    assert first.action.predecessor is None
+    assert {each.action.id for each in (again, repeated, last)} == {first.action.id}
+    assert isinstance(refused, IdempotencyConflict)
+    assert theirs.action.id == theirs_too.action.id != first.action.id
+    assert house.sql("SELECT count(*) FROM idempotency") == [(4,)]
+
+
+def test_what_proposals_of_one_transaction_are_called_is_looked_up_at_once(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, run = Counter[Prepared](), Tx._run
+
+    def counted(tx: Tx, statement: Prepared, params: dict[str, Any]) -> None:
+        asked[statement] += 1
+        run(tx, statement, params)
+
+    async def all_at_once() -> None:
+        proposals = (Proposal("notes.add", {"n": n}) for n in range(2 * AHEAD))
+        await asyncio.gather(*(house.gate.propose_async(each, agent()) for each in proposals))
+
+    monkeypatch.setattr(Tx, "_run", counted)
+    asyncio.run(all_at_once())
+    assert sum(asked[statement] for statement in _KNOWN_KEYS.values()) == 2
+    assert proposed(house) == 2 * AHEAD
 
 
 def test_one_bad_member_of_a_batch_fails_alone(house: House) -> None:

@@ -176,7 +176,7 @@ def test_an_approval_of_another_page_than_was_shown_does_not_run(house: House) -
         rows = [approval_of(tx, load_action(tx, action)) for action in (one, two)]
         assert rows[0] is not None
         assert rows[1] is not None
-        save_approval(tx, rows[0]._replace(package=rows[1].package))
+        save_approval(tx, rows[0], package=rows[1].package)
 
     house.home.journal.commit(swap)
     refuses_to_run(house, one)

@@ -7,12 +7,14 @@ import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 from types import FrameType
 
 import pytest
 
 from interlock.journal import Journal, Tx, Vault
+from interlock.journal.journal import TURNS
 from interlock.ledger import Frontier, Kind, leaf_hash
 from interlock.model.errors import HomeUnusable
 from waiting import wait_for
@@ -124,6 +126,71 @@ def test_a_loop_that_ended_before_it_committed_holds_up_no_thread(journal: Journ
         assert first.result(WAIT) == 0
         assert sorted(each.result(WAIT) for each in rest) == [2, 3]
     sound(journal, 4)
+
+
+async def one_each_turn(journal: Journal, count: int) -> list[int]:
+    """Two transitions at once, and in each turn of the loop another one: the numbers of their entries."""
+
+    async def in_turn(turn: int) -> int:
+        for _ in range(turn):
+            await asyncio.sleep(0)
+        return await journal.commit_async(append)
+
+    return await asyncio.gather(in_turn(0), *map(in_turn, range(count - 1)))
+
+
+def test_what_comes_turn_after_turn_shares_a_transaction(journal: Journal) -> None:
+    sizes = list[int]()
+    journal.on_commit(sizes.append)
+    assert sorted(asyncio.run(one_each_turn(journal, TURNS))) == list(range(TURNS))
+    assert sizes == [TURNS]
+
+
+def test_a_stream_without_an_end_is_committed_all_the_same(journal: Journal) -> None:
+    sizes = list[int]()
+    journal.on_commit(sizes.append)
+    assert len(asyncio.run(one_each_turn(journal, 10 * TURNS))) == 10 * TURNS
+    assert max(now - before for before, now in pairwise([0, *sizes])) <= TURNS + 3
+    sound(journal, 10 * TURNS)
+
+
+def test_one_alone_waits_for_nobody(journal: Journal) -> None:
+    async def alone() -> tuple[int, bool]:
+        commit = journal.commit_async(append)
+        await asyncio.sleep(0)
+        return journal.head()[0], commit.done()
+
+    assert asyncio.run(alone()) == (1, True)
+
+
+def test_a_thread_leads_for_a_loop_while_others_write_and_no_longer(journal: Journal) -> None:
+    slow, waiting = Slow(), Slow()
+
+    def who(tx: Tx) -> int:
+        append(tx)
+        return threading.get_ident()
+
+    async def tasks() -> list[int]:
+        ours = journal.commit_async(waiting)
+        await asyncio.sleep(0.05)
+        slow.go.set()
+        assert await asyncio.to_thread(waiting.begun.wait, WAIT)  # so the loop itself did not wait
+        late = [journal.commit_async(who) for _ in range(3)]
+        await asyncio.sleep(0.05)
+        waiting.go.set()
+        assert await ours == 1
+        return await asyncio.gather(*late)
+
+    async def led() -> list[bool]:
+        found = await asyncio.wait_for(tasks(), WAIT)
+        return [thread == threading.get_ident() for thread in found]
+
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(journal.commit, slow)
+        assert slow.begun.wait(WAIT)
+        assert asyncio.run(led()) == [True] * 3
+        assert first.result(WAIT) == 0
+    sound(journal, 5)
 
 
 def test_whoever_waits_while_the_journal_closes_is_answered(journal: Journal) -> None:

@@ -33,7 +33,7 @@ def forged(house: House, action: str, tier: Tier, end: OnTimeout) -> None:
         assert lane is not None
         verdict = replace(row.decided, tier=tier, lane=replace(lane, on_timeout=end))
         row = save(tx, row, row._replace(verdict=verdict.canonical().decode()))
-        save_approval(tx, approval._replace(state=UNANSWERED))
+        save_approval(tx, approval, state=UNANSWERED)
         until = tx.now + 3_600_000_000
         tx.append(
             Kind.APPROVAL_UNANSWERED,

@@ -59,10 +59,10 @@ def explained(house: House, statement: Prepared, prefix: str, **params: Any) -> 
     """The plan of the statement as the journal's own driver runs it."""
     journal = house.home.journal
     form = statement.form(journal.database.dialect)
-    given = {"ns": journal.namespace, **form._fixed, **params}
+    row = form.row({"ns": journal.namespace, **params})
 
     def look(tx: Tx) -> list[Any]:
-        tx._cursor.execute(f"{prefix} {form._sql}", [given[name] for name in form._order])
+        tx._cursor.execute(f"{prefix} {form.sql}", row)
         return list(tx._cursor.fetchall())
 
     return journal.look(look)

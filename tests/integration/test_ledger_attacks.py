@@ -383,7 +383,7 @@ def test_an_approval_written_with_the_gates_own_marks_runs_and_shows_in_the_log(
         assert request is not None
         decision = ("default", f"dec_{7:032x}", request.id, ann.id, "approve", request.review_hash)
         add_decision(tx, DecisionRow(*decision, None, None, 0, tx.now))
-        save_approval(tx, request._replace(state="approved"))
+        save_approval(tx, request, state="approved")
         move(tx, row, ActionState.APPROVED, expires_at=tx.now + 60_000_000)
 
     lived.home.journal.commit(forge)

@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
+from starlette import types as asgi
 
 from house import BOTH, POLICY, House
 from interlock.gate import Proposed
@@ -257,3 +258,48 @@ def test_a_long_body_waits_for_its_own_threads_and_a_short_one_for_none(house: H
         return short.status_code, waited, answer.status_code
 
     assert asyncio.run(asked()) == (201, True, 201)
+
+
+class Traced:
+    """The application as a framework that traces calls it, route and all."""
+
+    def __init__(self, app: asgi.ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
+        await self.app({**scope, "fastapi.telemetry": None}, receive, send)
+
+
+def test_whoever_is_traced_gets_the_same_answers(house: House) -> None:
+    token = remembered(house)[1]
+    app = create_app(house.home)
+    asked: list[tuple[str, bytes]] = [
+        (token, b'{"topic": "notes.add", "args": {"n": 1}}'),
+        (token, b'{"topic": "notes.add", "args": {"n": 1}, "tier": 1}'),
+        (token, b'{"topic": "notes.add", "args": {"n": NaN}}'),
+        (token, b'{"topic": "other.thing", "args": {}}'),
+        (token, b"[]"),
+        ("ilk_agent_" + "0" * 32 + "." + "x" * 43, b'{"topic": "notes.add", "args": {"n": 1}}'),
+        ("no key", b"{}"),
+    ]
+
+    async def answers(way: asgi.ASGIApp) -> list[tuple[int, str | None, Any]]:
+        told = []
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(way, raise_app_exceptions=False), base_url="http://localhost"
+        ) as client:
+            for key, body in asked:
+                headers = {"authorization": f"Bearer {key}"}
+                answer = await client.post("/v1/actions", content=body, headers=headers)
+                told.append((answer.status_code, answer.headers.get("content-type"), answer.json()))
+        return told
+
+    async def both() -> tuple[Any, Any]:
+        async with app.router.lifespan_context(app):
+            return await answers(app), await answers(Traced(app))
+
+    straight, traced = asyncio.run(both())
+    assert [status for status, _, _ in straight] == [201, 422, 422, 404, 422, 401, 401]
+    # The second time it is a repetition, and the answer is read.
+    assert [status for status, _, _ in traced] == [200, *(status for status, _, _ in straight[1:])]
+    assert [rest for _, *rest in traced] == [rest for _, *rest in straight]

@@ -26,6 +26,8 @@ from interlock.model.money import decimal_of, fixed
         (-0.0, "0.00"),
         ("-3.10", "-3.10"),
         ("999999999999999999.99", "999999999999999999.99"),
+        ("0.00", "0.00"),
+        ("-0.00", "0.00"),
     ],
 )
 def test_an_amount_has_exactly_the_decimals_of_its_currency(value: Any, text: str) -> None:

@@ -27,7 +27,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeGuard, TypeVar
@@ -155,17 +155,19 @@ class Dispatcher:
         """
         await self.carry_out(await self._claim(action_id))
 
-    @contextmanager
-    def place(self, topic: str) -> Iterator[bool]:
+    def place(self, topic: str) -> AbstractContextManager[bool]:
         """Whether this process has room to carry out an action of this topic before its proposer is answered.
 
         Where it has none, or another kind of executor runs it, the action is not to be claimed at once.
         """
         entry = self._gate.policy.entry(topic)
-        dispatched = entry is not None and isinstance(entry.execute, DispatchedExecute)
-        towards = self.destination(topic)
-        full = self._at_once.total() >= PARALLEL or self._at_once[towards] >= SHARE
-        if not dispatched or self._leaving or full:
+        if entry is None or not isinstance(entry.execute, DispatchedExecute) or self._leaving:
+            return nullcontext(False)
+        return self._room(destination(entry.execute))
+
+    @contextmanager
+    def _room(self, towards: str) -> Iterator[bool]:
+        if self._at_once.total() >= PARALLEL or self._at_once[towards] >= SHARE:
             yield False
             return
         self._at_once[towards] += 1

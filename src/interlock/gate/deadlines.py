@@ -177,7 +177,7 @@ def _pass(tx: Tx, approval: ApprovalRow, row: ActionRow) -> None:
         return
     again = tx.now + FROZEN_US
     waits = until if not frozen else again if place > approval.escalated else max(until, again)
-    save_approval(tx, approval._replace(due_at=waits))
+    save_approval(tx, approval, due_at=waits)
 
 
 def _escalate(tx: Tx, approval: ApprovalRow, queue: tuple[Asked, ...], place: int, until: int) -> None:
@@ -185,7 +185,7 @@ def _escalate(tx: Tx, approval: ApprovalRow, queue: tuple[Asked, ...], place: in
     passed_over = [turn.owner for turn in queue[approval.escalated + 1 : place]]
     fields: dict[str, Json] = {"passed_over": passed_over} if passed_over else {}
     owner = queue[place].owner
-    save_approval(tx, approval._replace(owner=owner, due_at=until, escalated=place))
+    save_approval(tx, approval, owner=owner, due_at=until, escalated=place)
     tx.append(
         Kind.APPROVAL_ESCALATED,
         approval=approval.id,
@@ -209,12 +209,12 @@ def _unanswered(tx: Tx, approval: ApprovalRow, row: ActionRow, *, late: int) -> 
     if lane is None or not possible or unread or again or not heard:
         expire(tx, row)
     elif stops.covering(tx, row.agent, row.topic) is not None:
-        save_approval(tx, approval._replace(due_at=tx.now + FROZEN_US))
+        save_approval(tx, approval, due_at=tx.now + FROZEN_US)
     elif active_snapshot(tx) != row.snapshot:
-        save_approval(tx, approval._replace(due_at=tx.now + UNSURE_US))
+        save_approval(tx, approval, due_at=tx.now + UNSURE_US)
     else:
         until = tx.now + lane.valid_sec * 1_000_000
-        save_approval(tx, approval._replace(state=UNANSWERED))
+        save_approval(tx, approval, state=UNANSWERED)
         tx.append(
             Kind.APPROVAL_UNANSWERED,
             approval=approval.id,

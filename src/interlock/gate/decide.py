@@ -140,7 +140,8 @@ class Deciding:
 
     def __call__(self, tx: Tx) -> Decided:
         person = check_person(tx, self.caller, Role.REVIEWER)
-        approval, row = load_request(tx, self.approval_id)
+        coming = (each.approval_id for each in tx.coming(Deciding))
+        approval, row = load_request(tx, self.approval_id, coming)
         self._check_open(tx, approval, row)
         tx.clock.check()
         if self.decision.answer is not Answer.REJECT:
@@ -245,7 +246,7 @@ class Deciding:
         edited: bool,
     ) -> Decided:
         self._record(tx, approval, row, person, solo, tightened=edited)
-        save_approval(tx, approval._replace(state="approved"))
+        save_approval(tx, approval, state="approved")
         lane = row.decided.lane
         valid = 3600 if lane is None else lane.valid_sec
         until = bounded(sealed, tx.now + valid * 1_000_000)
@@ -255,7 +256,7 @@ class Deciding:
 
     def _reject(self, tx: Tx, approval: ApprovalRow, row: ActionRow, person: str, solo: bool) -> Decided:
         self._record(tx, approval, row, person, solo)
-        save_approval(tx, approval._replace(state="rejected"))
+        save_approval(tx, approval, state="rejected")
         return Decided(approval.id, move(tx, row, ActionState.REJECTED))
 
     def _edit(
@@ -296,10 +297,8 @@ class Deciding:
             held_by_gate=verdict.held and not decided.held,
         )
         following = approval_of(tx, successor)
-        save_approval(
-            tx,
-            approval._replace(state="superseded", superseded_by=None if following is None else following.id),
-        )
+        superseded_by = None if following is None else following.id
+        save_approval(tx, approval, state="superseded", superseded_by=superseded_by)
         return Decided(approval.id, edited.action, None if following is None else following.id)
 
 

@@ -83,17 +83,16 @@ class Probed:
             waited = tx.now - approval.requested_at
             again = tx.now + min(LONGEST_US, max(FIRST_US, waited))
             if package.read is not None:
-                save_approval(tx, approval._replace(probe_at=again))
+                save_approval(tx, approval, probe_at=again)
                 return True
         now = package.with_reading(self.reading, _earlier(tx, row, approval), sealed.nonce)
         save_approval(
             tx,
-            approval._replace(
-                review_hash=now.review_hash,
-                package=tx.seal(now.content(), subject_of(sealed.binding)),
-                reading=mark,
-                probe_at=again,
-            ),
+            approval,
+            review_hash=now.review_hash,
+            package=tx.seal(now.content(), subject_of(sealed.binding)),
+            reading=mark,
+            probe_at=again,
         )
         tx.append(
             Kind.APPROVAL_PROBED,
@@ -115,7 +114,7 @@ def postpone(tx: Tx, approval_id: str) -> None:
     with skipping_tampered(approval_id):
         approval = load_approval(tx, approval_id)
         if approval.state == "held" and approval.probe_at is not None:
-            save_approval(tx, approval._replace(probe_at=tx.now + LONGEST_US))
+            save_approval(tx, approval, probe_at=tx.now + LONGEST_US)
 
 
 def _earlier(tx: Tx, row: ActionRow, approval: ApprovalRow) -> Json:

@@ -19,6 +19,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
+from itertools import chain, islice
 
 from sqlalchemy import bindparam, select, update
 
@@ -63,13 +64,19 @@ from interlock.policy import (
 MAX_KEY = 200
 MAX_WORDS = 20_000
 
-_KNOWN_KEY = Prepared(
-    select(t.idempotency.c.action_id).where(
-        t.idempotency.c.namespace == bindparam("ns"),
-        t.idempotency.c.agent == bindparam("agent_"),
-        t.idempotency.c.key == bindparam("key_"),
+AHEAD = 32
+"""How many names of requests are looked up at once, for as many proposals that share a transaction."""
+_KNOWN_KEYS = {
+    count: Prepared(
+        select(t.idempotency.c.key, t.idempotency.c.action_id).where(
+            t.idempotency.c.namespace == bindparam("ns"),
+            t.idempotency.c.agent == bindparam("agent_"),
+            t.idempotency.c.key.in_([bindparam(f"key_{n}") for n in range(count)]),
+        )
     )
-)
+    for count in (2, 8, AHEAD)
+}
+"""By how many names they take; the last may be repeated."""
 _ADD_KEY = insert_into(t.idempotency)
 _TAKE_OVER = Prepared(
     update(t.idempotency)
@@ -112,22 +119,21 @@ class Proposing:
         if row.predecessor is not None:
             self._check_predecessor(tx, row.predecessor)
         switch = stops.covering(tx, row.agent, row.topic)
-        known = tx.one(_KNOWN_KEY, agent_=row.agent, key_=self.key)
-        if known is not None:
-            earlier = self._earlier(tx, known[0])
+        known = self._known(tx)
+        first = known[self.key]
+        if first is not None:
+            earlier = self._earlier(tx, first)
             if earlier.fingerprint != row.fingerprint:
                 return self._conflict(tx, earlier)
             if self.key != self.unnamed or earlier.status.open:
                 return Proposed(earlier, created=False)
-            tx.write(_TAKE_OVER, agent_=row.agent, key_=self.key, action_=row.id)
             row = row._replace(predecessor=row.predecessor or earlier.id)
-        else:
-            tx.write(_ADD_KEY, agent=row.agent, key=self.key, action_id=row.id)
-        if self.key != self.unnamed and not tx.write(
-            _TAKE_OVER, agent_=row.agent, key_=self.unnamed, action_=row.id
-        ):
-            # The same request without a key attaches to this one while it is open.
-            tx.write(_ADD_KEY, agent=row.agent, key=self.unnamed, action_id=row.id)
+        for name in self.names:  # the same request without a key attaches to this one while it is open
+            if known[name] is None:
+                tx.insert(_ADD_KEY, (tx.namespace, row.agent, name, row.id))
+            else:
+                tx.save(_TAKE_OVER, row.agent, name, agent_=row.agent, key_=name, action_=row.id)
+            known[name] = row.id
         sealed, verdict = self.sealed, self.verdict
         if switch is not None:
             sealed = replace(sealed, stopped=switch.id)
@@ -152,6 +158,29 @@ class Proposing:
     def unnamed(self) -> str:
         """The name of this request for whoever repeats it without a key."""
         return f"open:{self.row.fingerprint}"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Under which it is remembered."""
+        unnamed = self.unnamed
+        return (unnamed,) if self.key == unnamed else (self.key, unnamed)
+
+    def _known(self, tx: Tx) -> dict[str, str | None]:
+        """The actions that names of this agent's requests stand for; at least the names of this one."""
+        known: dict[str, str | None] = tx.memo.setdefault(f"requests:{self.row.agent}", {})
+        if not known.keys() >= set(self.names):
+            coming = (
+                name
+                for each in tx.coming(Proposing)
+                if each.row.agent == self.row.agent
+                for name in each.names
+            )
+            names = list(dict.fromkeys(islice(chain(self.names, coming), AHEAD)))
+            count = next(count for count in _KNOWN_KEYS if count >= len(names))
+            asked = {f"key_{n}": names[min(n, len(names) - 1)] for n in range(count)}
+            known.update(dict.fromkeys(names))
+            known.update(dict(tx.all(_KNOWN_KEYS[count], agent_=self.row.agent, **asked)))
+        return known
 
     def _earlier(self, tx: Tx, action_id: str) -> ActionRow:
         earlier = load_action(tx, action_id)

@@ -5,7 +5,9 @@
    a row changed from outside raises `Tampered` and nothing runs. So does one that was left as it was when an
    epoch of the ledger was opened, which puts everything in doubt that may have run.
 3. `move` is the only way a state changes, and refuses what the state machine does not allow.
-4. One record that was changed or deleted from outside keeps no others waiting: whoever goes through many
+4. A change writes the columns that differ, over the row that was read and no other: it compares the mark,
+   which covers every column.
+5. One record that was changed or deleted from outside keeps no others waiting: whoever goes through many
    passes it over (`skipping_tampered`), and it stays as it is, where no claim accepts it.
 """
 
@@ -13,14 +15,15 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from itertools import islice
 from typing import Any, NamedTuple
 
 from sqlalchemy import BigInteger, Table, bindparam, select, update
 
-from interlock.journal import Prepared, Tx, insert_into
+from interlock.journal import Prepared, Row, Tx, insert_into
 from interlock.journal import tables as t
 from interlock.ledger import Kind
 from interlock.model.actions import ActionState
@@ -31,6 +34,7 @@ from interlock.model.verdicts import Verdict
 
 UNANSWERED = "unanswered"
 """The state of a request that nobody answered, and whose lane let the action run."""
+_AHEAD = "requests"
 _log = logging.getLogger(__name__)
 
 _ACTION_FIRST, _APPROVAL_FIRST, _DECISION_FIRST = 24, 15, 10
@@ -189,12 +193,19 @@ class DecisionRow(NamedTuple):
         return self
 
 
-def _all_columns(table: Table, *keys: str) -> Prepared:
-    statement = update(table).where(table.c.namespace == bindparam("ns"))
-    for key in keys:
-        statement = statement.where(table.c[key] == bindparam(f"key_{key}"))
-    free = [c.name for c in table.columns if c.name not in (*keys, "namespace")]
-    return Prepared(statement.values({name: bindparam(name) for name in free}))
+class _Saving(NamedTuple):
+    """An update of the `changed` columns, of the row whose `keys`, its mark among them, are as they were."""
+
+    statement: Prepared
+    keys: tuple[str, ...]
+    changed: tuple[str, ...]
+
+
+@lru_cache(maxsize=256)
+def _saving(table: Table, keys: tuple[str, ...], changed: tuple[str, ...]) -> _Saving:
+    same = [table.c.namespace == bindparam("ns"), *(table.c[key] == bindparam(f"was_{key}") for key in keys)]
+    statement = update(table).where(*same).values({name: bindparam(name) for name in changed})
+    return _Saving(Prepared(statement), keys, changed)
 
 
 _CHANGING = (
@@ -218,17 +229,6 @@ _CHANGING = (
 """The columns of an action that its life changes; the rest is fixed when it is proposed."""
 
 _ADD_ACTION = insert_into(t.actions)
-_SAVE_ACTION = Prepared(
-    update(t.actions)
-    .where(
-        t.actions.c.namespace == bindparam("ns"),
-        t.actions.c.id == bindparam("id_"),
-        t.actions.c.revision == bindparam("revision_"),
-        t.actions.c.state == bindparam("was_state"),
-        t.actions.c.epoch == bindparam("was_epoch"),
-    )
-    .values({name: bindparam(name) for name in _CHANGING})
-)
 _ACTION = Prepared(
     select(t.actions)
     .where(t.actions.c.namespace == bindparam("ns"), t.actions.c.id == bindparam("id_"))
@@ -243,14 +243,15 @@ _REVISION = Prepared(
     )
 )
 _ADD_APPROVAL = insert_into(t.approvals)
-_SAVE_APPROVAL = _all_columns(t.approvals, "id")
 _APPROVAL = Prepared(
     select(t.approvals).where(
         t.approvals.c.namespace == bindparam("ns"), t.approvals.c.id == bindparam("id_")
     )
 )
 _package, _payload = t.payloads.alias("package"), t.payloads.alias("payload")
-_REQUEST = Prepared(
+AHEAD = 32
+"""How many requests are read at once, for as many decisions that share a transaction."""
+_requests = (
     select(
         t.approvals,
         t.actions,
@@ -277,8 +278,13 @@ _REQUEST = Prepared(
             & (_payload.c.namespace == t.approvals.c.namespace),
         )
     )
-    .where(t.approvals.c.namespace == bindparam("ns"), t.approvals.c.id == bindparam("id_"))
+    .where(t.approvals.c.namespace == bindparam("ns"))
 )
+_REQUESTS = {
+    count: Prepared(_requests.where(t.approvals.c.id.in_([bindparam(f"id_{n}") for n in range(count)])))
+    for count in (1, 4, AHEAD)
+}
+"""By how many ids they take; the last may be repeated."""
 _APPROVAL_OF = Prepared(
     select(t.approvals)
     .where(
@@ -298,7 +304,7 @@ _DECISIONS = Prepared(
 
 @contextmanager
 def skipping_tampered(what: str) -> Iterator[None]:
-    """Log that `what` was changed or deleted from outside, and go on (rule 4)."""
+    """Log that `what` was changed or deleted from outside, and go on (rule 5)."""
     try:
         yield
     except (Tampered, NotFound) as error:
@@ -351,7 +357,7 @@ def load_action(tx: Tx, action_id: str, revision: int | None = None) -> ActionRo
 
 
 def save(tx: Tx, was: ActionRow, now: ActionRow) -> ActionRow:
-    """Write a changed row over the one that was read (compare and set on state and epoch)."""
+    """Write a changed row over the one that was read (rule 4)."""
     return _put(tx, was, now._replace(changed_at=tx.now))
 
 
@@ -362,17 +368,20 @@ def name_undo(tx: Tx, row: ActionRow, undo_id: str) -> ActionRow:
 
 def _put(tx: Tx, was: ActionRow, now: ActionRow) -> ActionRow:
     row = sealed(tx, now)
-    written = tx.write(
-        _SAVE_ACTION,
-        id_=was.id,
-        revision_=was.revision,
-        was_state=was.state,
-        was_epoch=was.epoch,
-        **{name: getattr(row, name) for name in _CHANGING},
-    )
-    if written != 1:
-        raise Conflict(f"The action {was.id} changed while it was being written.")
+    changed = tuple(name for name in _CHANGING if getattr(was, name) != getattr(row, name))
+    if changed:
+        _save(tx, _saving(t.actions, ("id", "revision", "seal"), changed), was, row)
     return row
+
+
+def _save(tx: Tx, saving: _Saving, was: ActionRow | ApprovalRow, row: ActionRow | ApprovalRow) -> None:
+    tx.save(
+        saving.statement,
+        was.id,
+        was.revision,
+        **{f"was_{key}": getattr(was, key) for key in saving.keys},
+        **{name: getattr(row, name) for name in saving.changed},
+    )
 
 
 def move(tx: Tx, row: ActionRow, state: ActionState, **changes: Any) -> ActionRow:
@@ -415,13 +424,20 @@ def load_approval(tx: Tx, approval_id: str) -> ApprovalRow:
     return ApprovalRow(*found).check(tx)
 
 
-def load_request(tx: Tx, approval_id: str) -> tuple[ApprovalRow, ActionRow]:
+def load_request(tx: Tx, approval_id: str, coming: Iterable[str] = ()) -> tuple[ApprovalRow, ActionRow]:
     """A request and the revision it is about; what is sealed of both need not be read again.
+
+    Args:
+        coming: the requests that are loaded next in this transaction, where nothing in between writes them:
+            they are read with this one.
 
     Raises:
         As `load_approval` and `load_action`.
     """
-    found = tx.one(_REQUEST, id_=approval_id)
+    ahead: dict[str, Row] = tx.memo.setdefault(_AHEAD, {})
+    if approval_id not in ahead:
+        _read_requests(tx, list(dict.fromkeys((approval_id, *islice(coming, AHEAD - 1)))), ahead)
+    found = ahead.pop(approval_id, None)
     if found is None:
         raise NotFound(f"There is no approval request {visible(approval_id, 64)}.")
     end = len(ApprovalRow._fields)
@@ -435,17 +451,25 @@ def load_request(tx: Tx, approval_id: str) -> tuple[ApprovalRow, ActionRow]:
     return approval, row
 
 
+def _read_requests(tx: Tx, ids: list[str], found: dict[str, Row]) -> None:
+    count = next(count for count in _REQUESTS if count >= len(ids))
+    ids += ids[-1:] * (count - len(ids))
+    place = ApprovalRow._fields.index("id")
+    for row in tx.all(_REQUESTS[count], **{f"id_{n}": each for n, each in enumerate(ids)}):
+        found[row[place]] = row
+
+
 def approval_of(tx: Tx, row: ActionRow) -> ApprovalRow | None:
     """The latest approval request about this revision."""
     found = tx.one(_APPROVAL_OF, id_=row.id, revision_=row.revision)
     return None if found is None else ApprovalRow(*found).check(tx)
 
 
-def save_approval(tx: Tx, row: ApprovalRow) -> ApprovalRow:
-    row = row.marked(tx)
-    params = row._asdict()
-    params["key_id"] = params.pop("id")
-    tx.write(_SAVE_APPROVAL, **params)
+def save_approval(tx: Tx, was: ApprovalRow, **changes: Any) -> ApprovalRow:
+    """Write the changes over the row that was read (rule 4)."""
+    tx.memo.get(_AHEAD, {}).pop(was.id, None)
+    row = was._replace(**changes).marked(tx)
+    _save(tx, _saving(t.approvals, ("id", "mac"), (*changes, "mac")), was, row)
     return row
 
 
@@ -454,7 +478,7 @@ def close_approval(tx: Tx, action: ActionRow, state: str) -> ApprovalRow | None:
     approval = approval_of(tx, action)
     if approval is None or approval.state not in ("held", "approved", UNANSWERED):
         return None
-    return save_approval(tx, approval._replace(state=state))
+    return save_approval(tx, approval, state=state)
 
 
 def add_decision(tx: Tx, row: DecisionRow) -> DecisionRow:

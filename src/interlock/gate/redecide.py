@@ -166,7 +166,7 @@ def _void(
             earlier=earlier,
         )
     if old is not None and old.state in ("held", "approved", UNANSWERED):
-        save_approval(tx, old._replace(state="stale", superseded_by=None if new is None else new.id))
+        save_approval(tx, old, state="stale", superseded_by=None if new is None else new.id)
     tx.append(
         Kind.ACTION_REDECIDED,
         action=row.id,

@@ -22,6 +22,7 @@ from interlock.model.actions import ActionState
 
 WEBHOOK = "webhook"
 """The kind of segment that delivers one event to one webhook."""
+_LISTENERS = "listeners"
 
 
 class Event(NamedTuple):
@@ -110,7 +111,7 @@ class Telling:
     """Enqueues a delivery for each webhook that wants an event; the journal calls it with each entry.
 
     Args:
-        listeners: the webhooks there are now. It is asked inside transactions, so it must be quick.
+        listeners: the webhooks there are now. It is asked once inside a transaction, so it must be quick.
     """
 
     def __init__(self, listeners: Callable[[], Sequence[Listener]]) -> None:
@@ -120,7 +121,9 @@ class Telling:
         event = event_of(number, kind, tx.now, entry)
         if event is None:
             return
-        listeners = self._listeners()
+        listeners: Sequence[Listener] | None = tx.memo.get(_LISTENERS)
+        if listeners is None:
+            listeners = tx.memo[_LISTENERS] = self._listeners()
         agent = agent_of(tx, event.action_id) if listeners else None
         if agent is None:
             return

@@ -127,16 +127,16 @@ class Views:
         except (Tampered, NotFound) as error:
             return alarm_request(approval, error)
 
-    def made(self, row: ActionRow, proposed: bytes) -> View:
+    def made(self, row: ActionRow, proposed: Binding) -> View:
         """What `action` tells about an action that was just recorded, and that nobody was asked about and
         nobody claimed: everything there is to tell about it is at hand.
 
         Args:
-            proposed: the canonical bytes of its binding, as they were sealed.
+            proposed: its binding, as it was sealed.
         """
-        binding = Binding.from_json(orjson.loads(proposed))
-        title = self._titles(row.decided.snapshot, row.topic, binding.args)
-        return self._told(self._recorded(row, binding, title))
+        args = orjson.loads(proposed.canonical())["args"]  # as whoever reads them later reads them
+        title = self._titles(row.decided.snapshot, row.topic, args)
+        return self._told(self._recorded(row, args, proposed.executor.get("name"), title))
 
     def _action(self, tx: Tx, row: ActionRow) -> View:
         approval = approval_of(tx, row)
@@ -150,7 +150,8 @@ class Views:
             if approval is None
             else shown(tx, row, approval).summary
         )
-        view = self._recorded(row, binding, title)
+        args, name = (None, None) if binding is None else (binding.args, binding.executor.get("name"))
+        view = self._recorded(row, args, name, title)
         view["rollback"] = rollback_shown(tx, row)
         if approval is not None:
             approval = timed(tx, approval, row)
@@ -175,8 +176,10 @@ class Views:
                 view["result"] = found[1]
         return self._told(view)
 
-    def _recorded(self, row: ActionRow, binding: Binding | None, title: str) -> View:
-        """What the row and the sealed binding tell, None where that was erased."""
+    def _recorded(
+        self, row: ActionRow, args: Mapping[str, Json] | None, executor_name: Json, title: str
+    ) -> View:
+        """What the row and the sealed arguments tell, None where those were erased."""
         verdict = row.decided
         return {
             "id": row.id,
@@ -185,8 +188,8 @@ class Views:
             "topic": row.topic,
             "agent": row.agent,
             "title": title,
-            "args": {} if binding is None else binding.args,
-            "erased": binding is None,
+            "args": {} if args is None else args,
+            "erased": args is None,
             "tier": None if verdict.tier is None else int(verdict.tier),
             "decision": verdict.decision.value,
             "rule": verdict.rule,
@@ -200,7 +203,7 @@ class Views:
             "policy": verdict.snapshot,
             "action_hash": row.action_hash,
             "executor": row.executor,
-            "executor_name": None if binding is None else binding.executor.get("name"),
+            "executor_name": executor_name,
             "proposed_at": iso(row.proposed_at),
             "changed_at": iso(row.changed_at),
             "expires_at": None if row.expires_at is None else iso(row.expires_at),
@@ -213,7 +216,8 @@ class Views:
         }
 
     def _told(self, view: View) -> View:
-        return {**view, "user_message": message(view, self._home)}
+        view["user_message"] = message(view, self._home)
+        return view
 
     def _link(self, approval_id: str) -> str | None:
         return None if self.console is None else f"{self.console}/a/{approval_id}"

@@ -68,9 +68,10 @@ class Caller:
         """
         if not self.proposes or self.agent is None:
             raise Forbidden("Only agent and adapter keys propose actions.")
-        if not any(pattern.matches(topic) for pattern in self.topics):
-            raise OutOfScope(f"This key may not propose {topic}.")
-        return self.agent
+        for pattern in self.topics:  # asked about every proposal
+            if pattern.matches(topic):
+                return self.agent
+        raise OutOfScope(f"This key may not propose {topic}.")
 
     def check_executor(self, name: str) -> str:
         """The executor's name, if the caller is that executor.

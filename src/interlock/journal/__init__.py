@@ -13,9 +13,9 @@ Imports: `model` and `ledger`. Nothing in this room knows what an action may do 
 from interlock.journal.clock import Clock, ClockBehind, SystemClock
 from interlock.journal.database import ConnectionLost, Database, OutcomeUnknown
 from interlock.journal.journal import Journal
-from interlock.journal.prepared import Prepared, Row
+from interlock.journal.prepared import Prepared, Row, insert_into
 from interlock.journal.subjects import KeyFile, KeyNeeded, KeysUnavailable, KeyWrap, Subjects
-from interlock.journal.tx import Tx, insert_into
+from interlock.journal.tx import Tx
 from interlock.journal.vault import Vault
 from interlock.journal.waiting import Transition
 

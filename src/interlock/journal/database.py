@@ -11,7 +11,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol
 
@@ -19,7 +19,7 @@ from sqlalchemy import Connection, Dialect, Engine, Table
 
 from interlock.journal.clock import Clock
 from interlock.journal.hearing import Hearing
-from interlock.journal.prepared import Row
+from interlock.journal.prepared import Prepared, Row
 from interlock.model.errors import HomeUnusable
 
 
@@ -111,8 +111,9 @@ class Database(Protocol):
         """
         ...
 
-    def add(self, cursor: Any, table: Table, rows: list[Row]) -> None:
-        """Insert whole rows, in the order of the table's columns."""
+    def write(self, statements: Sequence[tuple[Prepared, list[Row]]]) -> list[int]:
+        """Run inserts and updates in the transaction, in their order, each with all of its rows; how many
+        rows each has written. No two of them write the same table, and no two rows of one the same row."""
         ...
 
     def commit(self, grown: Head) -> None:

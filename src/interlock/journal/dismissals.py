@@ -15,8 +15,8 @@ from typing import NamedTuple
 from sqlalchemy import bindparam, delete, select
 
 from interlock.journal import tables
-from interlock.journal.prepared import Prepared
-from interlock.journal.tx import Tx, insert_into
+from interlock.journal.prepared import Prepared, insert_into
+from interlock.journal.tx import Tx
 from interlock.journal.vault import Vault
 from interlock.ledger import Kind
 from interlock.model.errors import Tampered

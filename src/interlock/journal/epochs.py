@@ -16,8 +16,8 @@ from typing import NamedTuple
 from sqlalchemy import bindparam, select
 
 from interlock.journal import tables
-from interlock.journal.prepared import Prepared, Row
-from interlock.journal.tx import Tx, insert_into
+from interlock.journal.prepared import Prepared, Row, insert_into
+from interlock.journal.tx import Tx
 from interlock.journal.vault import Vault
 from interlock.ledger import Kind
 

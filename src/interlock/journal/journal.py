@@ -5,7 +5,8 @@
    arguments.
 2. Leader and follower, without a timer: whoever gets the journal's lock commits everybody's queued
    transitions, at most `MAX_BATCH`, in arrival order, in one durable transaction. Nobody is answered before
-   the commit returned.
+   the commit returned. An event loop leads in its own thread while nobody else writes, and lets others join
+   for as long as each of its turns brings one.
 3. The ledger's head row is read inside the transaction; the entries' leaves extend its frontier; head,
    entries, payloads and state are written together or not at all.
 4. A transition that raises before its first write refuses alone. One that raises after it wrote rolls the
@@ -22,10 +23,11 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -41,7 +43,7 @@ from interlock.journal.dismissals import last_dismissed
 from interlock.journal.epochs import FIRST, newest_since
 from interlock.journal.halt import Halt, read_frontier
 from interlock.journal.hearing import Hearing
-from interlock.journal.prepared import Prepared, Row
+from interlock.journal.prepared import Prepared, Row, insert_into
 from interlock.journal.subjects import KeyNeeded, Subjects
 from interlock.journal.tables import SPAN
 from interlock.journal.tx import Tx
@@ -58,9 +60,12 @@ from interlock.model.errors import (
 )
 
 MAX_BATCH = 1_000
+TURNS = 16
+"""For how many turns of an event loop a commit lets more join while more come."""
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
+_ADD_ENTRY, _ADD_PAYLOAD = insert_into(tables.entries), insert_into(tables.payloads)
 _SET_HEAD = Prepared(
     update(tables.head)
     .where(tables.head.c.namespace == bindparam("ns"))
@@ -131,6 +136,9 @@ class Journal:
         self._lock = Lead(self._queue)
         self._leading: WeakSet[asyncio.AbstractEventLoop] = WeakSet()
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="journal")
+        self._draining = threading.Lock()
+        self._behind: WeakSet[asyncio.AbstractEventLoop] | None = None
+        """While a thread leads (`_drain`): the loops that lead again when it is done."""
         self._frontier = Frontier.EMPTY
         """The last one that this process saw committed."""
         self.counted = (-1, -1)
@@ -317,28 +325,54 @@ class Journal:
     def _reading(self, cursor: Any, head: Head) -> Tx:
         return Tx(self, cursor, -1, -1, head.at)
 
-    def _lead(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _lead(self, loop: asyncio.AbstractEventLoop, seen: int = 1, turns: int = TURNS) -> None:
         """Commit what the loop's tasks have queued by now, without making the loop wait for other writers.
 
         Each loop schedules its own leader, so that one which ends before its leader ran holds up nobody else.
+        While each turn of the loop brings more, it takes another one, at most `turns`, and waits for nobody.
         """
+        if turns and len(self._queue) > seen:
+            loop.call_soon(self._lead, loop, len(self._queue), turns - 1)
+            return
         self._leading.discard(loop)
+        if not self._queue or self._follows(loop):
+            return
         if self._lock.acquire(blocking=False):
             try:
                 if self._closed or self.database.free():
                     self._flush()
             finally:
                 self._lock.release()
-        if self._queue:
+        if self._queue and not self._follows(loop, begin=True):
             try:
                 self._executor.submit(self._drain)
             except RuntimeError:
                 self._drain()  # the journal is closing: what is left is answered here
 
+    def _follows(self, loop: asyncio.AbstractEventLoop, *, begin: bool = False) -> bool:
+        """Whether a thread leads, and has this loop lead when it is done. With `begin`, one is about to."""
+        with self._draining:
+            waits = self._behind is not None
+            if begin and self._behind is None:
+                self._behind = WeakSet()
+            if self._behind is not None:
+                self._behind.add(loop)
+            return waits
+
     def _drain(self) -> None:
-        while self._queue:
+        """Commit what is queued, in a thread that may wait. As soon as a write would not, the loop leads
+        again: a thread that went on would compete with it for every statement."""
+        try:
             with self._lock:
                 self._flush()
+                while self._queue and not self.database.free():
+                    self._flush()
+        finally:
+            with self._draining:
+                behind, self._behind = self._behind, None
+            for loop in behind or ():
+                with suppress(RuntimeError):  # it has ended, and nobody in it waits any more
+                    loop.call_soon_threadsafe(self._lead, loop)
 
     def _flush(self) -> None:
         """Commit what is queued. The caller holds the lock."""
@@ -447,8 +481,9 @@ class Journal:
         if batch[0].recovering:
             now = max(now, head.at + 1)  # so that all the rest is from before it, or from after
         tx = Tx(self, cursor, head.size, head.sealed, now)
+        tx.batch = [waiting.transition for waiting in batch]
         anything = False
-        for waiting in batch:
+        for tx.place, waiting in enumerate(batch):
             tx.wrote = False
             try:
                 waiting.result = waiting.transition(tx)
@@ -457,32 +492,35 @@ class Journal:
                     raise _Poisoned from refusal
                 waiting.error = refusal
             except Exception as error:
-                if self.database.lost():
-                    raise ConnectionLost(f"{self.database.name} went away: {error}.") from error
-                raise _Poisoned from error
+                raise self._broken(error) from error
             anything = anything or tx.wrote
         self._enqueued = tx.enqueued
         if not anything:
             return None
-        if batch[0].recovering and not tx.bodies and not tx.payloads:
-            return head, frontier
-        if tx.payloads:
-            first = self.start + head.sealed
-            sealed = [(first + n, self.namespace, *payload) for n, payload in enumerate(tx.payloads)]
-            self.database.add(cursor, tables.payloads, sealed)
-        if tx.bodies:
-            first = self.start + head.size
-            self.database.add(
-                cursor,
-                tables.entries,
-                [(first + n, self.namespace, body) for n, body in enumerate(tx.bodies)],
-            )
+        if not batch[0].recovering or tx.bodies or tx.payloads:
+            head, frontier = self._grown(tx, head, frontier)
+        try:
+            tx.flush()
+        except Exception as error:
+            raise self._broken(error) from error
+        return head, frontier
+
+    def _grown(self, tx: Tx, head: Head, frontier: Frontier) -> tuple[Head, Frontier]:
+        """The head and the frontier after a transaction, which writes them with its payloads and entries."""
+        for number, payload in enumerate(tx.payloads, self.start + head.sealed):
+            tx.insert(_ADD_PAYLOAD, (number, self.namespace, *payload))
+        for number, body in enumerate(tx.bodies, self.start + head.size):
+            tx.insert(_ADD_ENTRY, (number, self.namespace, body))
         grown = frontier.appended(map(leaf_hash, tx.bodies))
         after = Head(grown.size, grown.to_bytes(), head.sealed + len(tx.payloads), tx.now)
-        _SET_HEAD.form(self.database.dialect).run_row(
-            cursor, (after.size, after.frontier, after.sealed, after.at, self.namespace)
-        )
+        tx.save(_SET_HEAD, size_=after.size, frontier_=after.frontier, sealed_=after.sealed, at_=after.at)
         return after, grown
+
+    def _broken(self, error: Exception) -> Exception:
+        """What an error inside the transaction is for all who share it."""
+        if self.database.lost():
+            return ConnectionLost(f"{self.database.name} went away: {error}.")
+        return _Poisoned()
 
     def _time(self, last: int, *, writing: bool = True) -> int:
         """The transaction's time: never before the last one, and not taken from a clock that jumped.

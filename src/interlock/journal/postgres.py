@@ -11,7 +11,9 @@
    by asking: the head row FOR UPDATE waits until the lost session's transaction has ended, `pg_xact_status`
    says how, and the head row must have reached what the transaction left. Both are needed: after a failover
    to a standby that had not everything, the same transaction number may be another's.
-5. Text with U+0000 is refused as input: PostgreSQL cannot store it.
+5. Rows are looked up by their keys. The planner is told so: of tables whose statistics it does not have yet
+   it would read all, and go on doing that in statements that it has prepared.
+6. Text with U+0000 is refused as input: PostgreSQL cannot store it.
 
 Source: PostgreSQL documentation, "Explicit Locking", "Transaction ID and Snapshot Information Functions",
 "Asynchronous Commit".
@@ -20,7 +22,7 @@ Source: PostgreSQL documentation, "Explicit Locking", "Transaction ID and Snapsh
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
@@ -35,7 +37,9 @@ from sqlalchemy.pool import NullPool
 from interlock.journal.clock import DatabaseClock
 from interlock.journal.database import ConnectionLost, Head, OutcomeUnknown
 from interlock.journal.hearing import Hearing, Listening
-from interlock.journal.prepared import Row
+from interlock.journal.postgres_reading import Readers
+from interlock.journal.postgres_rows import Rows, adapt, at_once
+from interlock.journal.prepared import Prepared, Row
 from interlock.model.errors import HomeUnusable, InvalidInput
 
 OLDEST = 140_000
@@ -62,6 +66,8 @@ _SESSION = """
            set_config('synchronous_commit', current_setting('synchronous_commit'), false),
            set_config('lock_timeout', %(lock)s, false),
            set_config('idle_in_transaction_session_timeout', %(idle)s, false),
+           set_config('enable_seqscan', 'off', false), set_config('enable_hashjoin', 'off', false),
+           set_config('enable_mergejoin', 'off', false), set_config('jit', 'off', false),
            (extract(epoch FROM clock_timestamp()) * 1000000)::bigint
 """
 # The row is locked before the outer select reads the clock: what was waited for is not in the past.
@@ -81,7 +87,7 @@ _IDENTITY = """
            (SELECT oid FROM pg_database WHERE datname = current_database())::text
 """
 _LOOK_AT_HEAD = """
-    SELECT at, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint FROM head WHERE namespace = %s
+    SELECT at, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint FROM head WHERE namespace = {}
 """
 
 
@@ -113,11 +119,12 @@ class PostgresDatabase:
             use_native_hstore=False,
         )
         self.dialect: Dialect = self.reader.dialect
+        self._readers = Readers(lambda: self._connect(autocommit=True))
         self._writer: psycopg.Connection[Row] | None = None
         self._cursor: psycopg.Cursor[Row] | None = None
         self._namespace = ""
         self._transaction = ""
-        self._copies: dict[str, tuple[sql.Composed, list[str]]] = {}
+        self._many: dict[Prepared, Rows] = {}
         try:
             self.writer()
         except psycopg.Error as error:
@@ -134,6 +141,7 @@ class PostgresDatabase:
             self._check(fsync, synchronous, standby, encoding, version)
             self.clock.observe(row[-1])
             connection.adapters.register_dumper(int, Int8BinaryDumper)
+            adapt(connection)
             connection.autocommit = autocommit
         except BaseException:
             connection.close()
@@ -250,19 +258,16 @@ class PostgresDatabase:
         self._cursor.execute("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
         return self._cursor.execute(_LOCK_HEAD, [namespace]).fetchone()
 
-    def add(self, cursor: Any, table: Table, rows: list[Row]) -> None:
-        found = self._copies.get(table.name)
-        if found is None:
-            names = sql.SQL(", ").join(sql.Identifier(column.name) for column in table.columns)
-            statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT binary)").format(
-                sql.Identifier(table.name), names
-            )
-            found = self._copies[table.name] = (statement, [_copied(column.type) for column in table.columns])
-        statement, types = found
-        with cursor.copy(statement) as copy:
-            copy.set_types(types)
-            for row in rows:
-                copy.write_row(row)
+    def write(self, statements: Sequence[tuple[Prepared, list[Row]]]) -> list[int]:
+        assert self._cursor is not None
+        for statement, _ in statements:
+            if statement not in self._many:
+                self._many[statement] = Rows(statement, self.dialect)
+        _Cursor(self._cursor).execute(*at_once([(self._many[one], rows) for one, rows in statements]))
+        counts = self._cursor.fetchone() or ()
+        return [
+            len(rows) if count is None else count for count, (_, rows) in zip(counts, statements, strict=True)
+        ]
 
     def commit(self, grown: Head) -> None:
         assert self._cursor is not None
@@ -321,20 +326,12 @@ class PostgresDatabase:
 
     @contextmanager
     def snapshot(self, namespace: str) -> Iterator[tuple[Any, int]]:
-        try:
-            connection: Any = self.reader.raw_connection()
-        except (psycopg.Error, SQLAlchemyError) as error:
-            raise ConnectionLost(f"The database {self.name} cannot be reached: {_said(error)}.") from error
-        try:
-            cursor = connection.cursor(binary=True)
-            cursor.execute(_LOOK_AT_HEAD, [namespace])
-            row = cursor.fetchone()
+        question = sql.SQL(_LOOK_AT_HEAD).format(sql.Literal(namespace))
+        with self._readers.begin(question) as (cursor, row):
             if row is None:
                 raise HomeUnusable(f"The namespace {namespace} has no ledger in {self.name}.")
             self.clock.observe(row[1])
             yield _Cursor(cursor), row[0]
-        finally:
-            connection.close()
 
     def purge(self, table: Table, *, rebuild: bool, wait: bool = True) -> None:  # noqa: ARG002
         """Writes the table into a new file, which leaves no dead rows; the old file's blocks, the write-ahead
@@ -368,25 +365,25 @@ class PostgresDatabase:
 
     def close(self) -> None:
         self._drop()
+        self._readers.close()
         self.reader.dispose()
 
 
 class _Cursor:
     """A cursor that refuses, as a caller's mistake, the values that this database cannot hold."""
 
-    __slots__ = ("_cursor", "copy", "fetchall", "fetchone")
+    __slots__ = ("_cursor", "fetchall", "fetchone")
 
     def __init__(self, cursor: Any) -> None:
         self._cursor = cursor
-        self.copy = cursor.copy
         self.fetchone = cursor.fetchone
         self.fetchall = cursor.fetchall
 
     def execute(self, statement: str, params: Any) -> None:
         try:
             self._cursor.execute(statement, params)
-        except psycopg.DataError as error:
-            if error.sqlstate is not None:
+        except (psycopg.DataError, OverflowError) as error:
+            if isinstance(error, psycopg.Error) and error.sqlstate is not None:
                 raise
             # It never reached the server: the transaction goes on.
             raise InvalidInput("a text holds U+0000, or a number has more than 64 bits", path="$") from error
@@ -429,11 +426,6 @@ def _parsed(url: str) -> Mapping[str, Any]:
 
 def _said(error: BaseException) -> str:
     return " ".join(str(error).split()).rstrip(".")
-
-
-def _copied(kind: Any) -> str:
-    """The server's name of a column's type."""
-    return {int: "int8", str: "text", bytes: "bytea"}[kind.python_type]
 
 
 def _reached(head: Head, grown: Head) -> bool:

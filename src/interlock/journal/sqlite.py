@@ -13,18 +13,18 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Dialect, Table, bindparam, create_engine, delete, event, insert, select
+from sqlalchemy import Connection, Dialect, Table, bindparam, create_engine, delete, event, select
 
 from interlock.journal import beside, tables
 from interlock.journal.clock import Clock, SystemClock
 from interlock.journal.database import Head
 from interlock.journal.hearing import Hearing
-from interlock.journal.prepared import Prepared, Row
+from interlock.journal.prepared import Prepared, Row, insert_into
 from interlock.journal.turnstile import Turnstile
 
 _HEAD = Prepared(
@@ -69,7 +69,6 @@ class SqliteDatabase:
         self._turnstile = Turnstile(path)
         self._writer: Any = None
         self._cursor: Any = None
-        self._inserts: dict[str, str] = {}
 
     def exists(self) -> bool:
         return self._path.exists()
@@ -105,15 +104,12 @@ class SqliteDatabase:
         _HEAD.form(self.dialect).run_row(cursor, (namespace,))
         return Head(*cursor.fetchone())
 
-    def add(self, cursor: Any, table: Table, rows: list[Row]) -> None:
-        sql = self._inserts.get(table.name)
-        if sql is None:
-            whole = insert(table).values({c.name: bindparam(c.name) for c in table.columns})
-            sql = self._inserts[table.name] = str(whole.compile(dialect=self.dialect))
-        if len(rows) == 1:
-            cursor.execute(sql, rows[0])
-        else:
-            cursor.executemany(sql, rows)
+    def write(self, statements: Sequence[tuple[Prepared, list[Row]]]) -> list[int]:
+        counts = []
+        for statement, rows in statements:
+            self._cursor.executemany(statement.form(self.dialect).sql, rows)
+            counts.append(self._cursor.rowcount)
+        return counts
 
     def commit(self, grown: Head) -> None:  # noqa: ARG002 (nothing can be lost on the way)
         self._cursor.execute("COMMIT")
@@ -150,7 +146,7 @@ class SqliteDatabase:
                 rows = cursor.execute(str(select(table).compile(dialect=self.dialect))).fetchall()
                 # Deleting all rows overwrites every page.
                 cursor.execute(str(delete(table).compile(dialect=self.dialect)))
-                self.add(cursor, table, rows)
+                cursor.executemany(insert_into(table).form(self.dialect).sql, rows)
                 cursor.execute("COMMIT")
             except BaseException:
                 cursor.execute("ROLLBACK")

@@ -1,25 +1,31 @@
-"""One transition's view of the open transaction: read guards, write state, append entries, seal payloads."""
+"""One transition's view of the open transaction: read guards, write state, append entries, seal payloads.
+
+1. Rows that are inserted or saved are kept back, and written with those of the batch's other members: each
+   statement is one way to the database for all of its rows.
+2. Nobody can tell but by counting: whatever else reads or writes a table is preceded by what was kept back,
+   and so is the head row. A save that changed another number of rows than its own fails the transaction,
+   and each member is then run by itself (`journal.py`, rule 4).
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import Table, bindparam, delete, func, insert, select, text
+from sqlalchemy import bindparam, delete, func, select, text
 
 from interlock.journal import tables
-from interlock.journal.prepared import Prepared, Row
+from interlock.journal.prepared import Prepared, Row, insert_into
 from interlock.journal.subjects import SERIAL_BYTES, KeyNeeded, SubjectKey, serial_of
 from interlock.ledger import Kind, entry
 from interlock.model.canonical import Json
-from interlock.model.errors import Erased, Tampered
+from interlock.model.errors import Conflict, Erased, Tampered
 
 if TYPE_CHECKING:
     from interlock.journal.journal import Journal
 
-
-def insert_into(table: Table) -> Prepared:
-    """An insert of every column, each bound under its own name, in the order of the table."""
-    return Prepared(insert(table).values({c.name: bindparam(c.name) for c in table.columns}))
+T = TypeVar("T")
 
 
 _PAYLOAD = Prepared(
@@ -100,6 +106,13 @@ class Tx:
         self.bodies: list[bytes] = []
         self.payloads: list[tuple[bytes, str | None]] = []
         """Sealed content, and the subject it is about."""
+        self.batch: Sequence[Callable[[Tx], Any]] = ()
+        """The transitions that share the transaction, and which of them is being run."""
+        self.place = 0
+        self._kept: dict[Prepared, list[Row]] = {}
+        """What is kept back (rule 1): of one table never more than one statement."""
+        self._saved: set[tuple[Prepared, Row]] = set()
+        """Which rows that is about, where they were there before: of one row never more than one change."""
         self._handed: dict[int, tuple[Any, Any]] = {}
         self._wrapped: dict[str, Any] = {}
 
@@ -132,14 +145,57 @@ class Tx:
         self.wrote = True
 
     def insert(self, statement: Prepared, row: Row) -> None:
-        """Run an `insert_into` with a whole row, in the order of the table's columns."""
+        """Write an `insert_into` with a whole row, in the order of the table's columns (rule 1)."""
+        self._keep(statement, row)
+
+    def save(self, statement: Prepared, *key: Any, **params: Any) -> None:
+        """Write an update that changes exactly one row; `key` tells it from the table's others (rule 1)."""
+        if (statement, key) in self._saved:
+            self.flush()
+        self._keep(statement, statement.form(self._dialect).row(self._own(params)))
+        self._saved.add((statement, key))
+
+    def _keep(self, statement: Prepared, row: Row) -> None:
         self._writing()
-        statement.form(self._dialect).run_row(self._cursor, row)
+        rows = self._kept.get(statement)
+        if rows is None:
+            self._settle(statement)
+            rows = self._kept[statement] = []
+        rows.append(row)
+
+    def _settle(self, statement: Prepared) -> None:
+        """Write what is kept back before a statement that could tell (rule 2)."""
+        if self._kept and not all(statement.tables.isdisjoint(kept.tables) for kept in self._kept):
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is kept back. Raises `Conflict` where a row is not there any more as it was read."""
+        if not self._kept:
+            return
+        kept, self._kept = self._kept, {}
+        self._saved.clear()
+        try:
+            if self._journal.database.write(list(kept.items())) != list(map(len, kept.values())):
+                raise Conflict("A record changed while it was being written.")
+        except BaseException:
+            self.wrote = True  # it need not be the fault of whoever met it: the batch is run one by one
+            raise
+
+    def coming(self, kind: type[T]) -> Iterator[T]:
+        """The transitions of a kind that are run directly after this one, in this transaction."""
+        for each in islice(self.batch, self.place + 1, None):
+            if not isinstance(each, kind):
+                return
+            yield each
 
     def _run(self, statement: Prepared, params: dict[str, Any]) -> None:
+        self._settle(statement)
+        statement.form(self._dialect).run(self._cursor, self._own(params))
+
+    def _own(self, params: dict[str, Any]) -> dict[str, Any]:
         params["ns"] = params["namespace"] = self.namespace
         params["start"] = self._journal.start
-        statement.form(self._dialect).run(self._cursor, params)
+        return params
 
     def append(self, kind: Kind, **fields: Json) -> int:
         """Append a ledger entry; returns its index."""
@@ -169,7 +225,7 @@ class Tx:
             KeyNeeded: the subject's key is not at hand; the journal gets it and runs the transition again.
             Tampered: the subject's row was changed from outside, or the number would be another payload's.
         """
-        return self._seal(content, None if about is None else self.vault.subject(self.namespace, about))
+        return self._seal(content, None if about is None else self._named(about))
 
     def _seal(self, content: bytes, subject: str | None) -> int:
         if not self.payloads:
@@ -265,7 +321,7 @@ class Tx:
         """
         if not self._journal.subjects.remote:
             return
-        subject = self.vault.subject(self.namespace, about)
+        subject = self._named(about)
         if self._key(subject) is None and not self._journal.subjects.at_hand(subject):
             raise KeyNeeded(subject, None)
 
@@ -308,6 +364,14 @@ class Tx:
             return False
         self.vault.check(row[1], "erasure", self.namespace, subject, serial.hex(), row[0])
         return True
+
+    def _named(self, about: str) -> str:
+        """The id of a subject."""
+        memo = f"named:{about}"
+        found: str | None = self.memo.get(memo)
+        if found is None:
+            found = self.memo[memo] = self.vault.subject(self.namespace, about)
+        return found
 
     def _key(self, subject: str) -> SubjectKey | None:
         """The subject's key, read once in each transaction; None where it has none."""

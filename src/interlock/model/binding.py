@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from interlock.model.canonical import Json, canonical
@@ -83,7 +84,13 @@ def action_hash(nonce: bytes, binding: bytes) -> str:
 
 
 def verdict_digest(verdict: Verdict) -> str:
-    return hashlib.sha256(_VERDICT + verdict.canonical()).hexdigest()
+    return _verdict_digest(verdict.canonical())
+
+
+@lru_cache(maxsize=256)
+def _verdict_digest(verdict: bytes) -> str:
+    """Kept: most actions of one rule have the same verdict."""
+    return hashlib.sha256(_VERDICT + verdict).hexdigest()
 
 
 def catalogue_digest(entry: Json) -> str:

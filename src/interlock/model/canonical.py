@@ -82,18 +82,13 @@ def parse_json(text: bytes | str, *, max_bytes: int = MAX_BYTES) -> Any:
     if text.startswith("\ufeff"):
         raise MalformedJson("the text starts with a byte order mark")
     try:
-        value = json.loads(
-            text,
-            object_pairs_hook=_pairs,
-            parse_float=_fraction,
-            parse_constant=_Constant,
-            parse_int=_integer,
-        )
+        value = _DECODER.decode(text)
     except json.JSONDecodeError as error:
         raise MalformedJson(f"line {error.lineno}, column {error.colno}: {error.msg}") from None
     except RecursionError:
         raise MalformedJson(f"nested deeper than {MAX_DEPTH} levels") from None
-    _inspect(value, "$", 0)
+    if not _sound(value, 0):
+        _inspect(value, "$", 0)
     return value
 
 
@@ -108,8 +103,40 @@ def _integer(text: str) -> int | _Constant:
     return int(text) if len(text) <= 17 else _Constant(text)
 
 
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_pairs, parse_float=_fraction, parse_constant=_Constant, parse_int=_integer
+)
+
+
+def _sound(value: Any, depth: int) -> bool:
+    """Whether `_inspect` has nothing to refuse. It neither builds paths nor calls itself for most scalars."""
+    kind = type(value)
+    if kind is dict:
+        for key in value:
+            if not key.isascii():
+                return False
+        items = value.values()
+    elif kind is list:
+        items = value
+    else:
+        return False
+    if depth > MAX_DEPTH:
+        return False
+    for item in items:
+        kind = type(item)
+        if kind is str:
+            if not item.isascii():
+                return False
+        elif kind is int:
+            if not -MAX_INT <= item <= MAX_INT:
+                return False
+        elif kind is not bool and item is not None and kind is not Decimal and not _sound(item, depth + 1):
+            return False
+    return True
+
+
 def _inspect(value: Any, path: str, depth: int) -> None:
-    """Refuse what `json` lets through. Called once, on the whole value, at the boundary."""
+    """Refuse what `json` lets through, where `_sound` is not sure. Called once, at the boundary."""
     if depth > MAX_DEPTH and isinstance(value, dict | list):
         raise MalformedJson(f"nested deeper than {MAX_DEPTH} levels", path=path)
     if isinstance(value, dict):
@@ -189,16 +216,17 @@ def canonical(value: Json) -> bytes:
     plainness = _plainness(value, 0)
     if plainness == _FAST:
         try:
-            return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+            return orjson.dumps(value, option=_SORTED)
         except orjson.JSONEncodeError:
-            _refuse(value, "$", 0)  # a lone surrogate: find where
+            _refuse(value, "$", 0)  # a lone surrogate, or an unsafe integer: find where
             raise
     _refuse(value, "$", 0)
     return rfc8785.dumps(value)
 
 
+_SORTED = orjson.OPT_SORT_KEYS | orjson.OPT_STRICT_INTEGER
 _INVALID, _SLOW, _FAST = 0, 1, 2
-_SCALARS = frozenset({str, bool, type(None)})
+_SCALARS = frozenset({str, bool, int, type(None)})
 
 
 def _plainness(value: Any, depth: int) -> int:
@@ -210,30 +238,21 @@ def _plainness(value: Any, depth: int) -> int:
     kind = type(value)
     if kind is dict:
         items = value.values()
-        worst = _FAST
-        for key in value:
-            if type(key) is not str:
-                return _INVALID
-            if not key.isascii():
-                worst = _SLOW
+        try:
+            worst = _FAST if "".join(value).isascii() else _SLOW
+        except TypeError:  # a key is no string
+            return _INVALID
     elif kind is list or kind is tuple:
         items, worst = value, _FAST
     elif kind in _SCALARS:
         return _FAST
-    elif kind is int:
-        return _FAST if -MAX_INT <= value <= MAX_INT else _INVALID
     else:
         return _SLOW if kind is float else _INVALID
     if depth > MAX_DEPTH:
         return _INVALID
+    if _SCALARS.issuperset(map(type, items)):
+        return worst
     for item in items:
-        kind = type(item)
-        if kind in _SCALARS:
-            continue
-        if kind is int:
-            if not -MAX_INT <= item <= MAX_INT:
-                return _INVALID
-            continue
         inner = _plainness(item, depth + 1)
         if inner < worst:
             if inner == _INVALID:

@@ -31,11 +31,12 @@ def minute(microseconds: int) -> str:
     return datetime.fromtimestamp(microseconds / 1e6, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
-@lru_cache(maxsize=256)
 def iso(microseconds: int) -> str:
-    """RFC 3339 in UTC with milliseconds, for people and HTTP. Kept: members of a batch share their time."""
-    return (
-        datetime.fromtimestamp(microseconds / 1e6, UTC)
-        .isoformat(timespec="milliseconds")
-        .replace("+00:00", "Z")
-    )
+    """RFC 3339 in UTC with milliseconds, for people and HTTP."""
+    return f"{_second(microseconds // 1_000_000)}.{microseconds // 1_000 % 1_000:03}Z"
+
+
+@lru_cache(maxsize=256)
+def _second(seconds: int) -> str:
+    """Kept: what happens now is told many times in one second."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat().removesuffix("+00:00")

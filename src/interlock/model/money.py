@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 from interlock.model.errors import ExcessDigits, NotANumber, NumberOutOfRange, WrongType
@@ -52,12 +53,21 @@ def fixed(value: Any, scale: int, path: str = "$") -> str:
         ExcessDigits: the value has digits beyond `scale`.
         WrongType, NotANumber, NumberOutOfRange: as `decimal_of`.
     """
+    if type(value) is str and _canonical(scale).fullmatch(value):
+        return value
     number = decimal_of(value, path)
     if not number:
         number = Decimal(0)
     if _decimals(number) > scale:
         raise ExcessDigits(f"more than {scale} decimals", path=path)
     return f"{number:.{scale}f}"
+
+
+@lru_cache(maxsize=64)
+def _canonical(scale: int) -> re.Pattern[str]:
+    """Texts that are canonical as they stand; no others, and not all of them."""
+    digits = rf"(0|[1-9][0-9]{{0,{MAX_INTEGRAL_DIGITS - 1}}})"
+    return re.compile(digits + (rf"\.[0-9]{{{scale}}}" if scale else ""), re.ASCII)
 
 
 def _decimals(number: Decimal) -> int:

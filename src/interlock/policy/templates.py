@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 _FIELD = re.compile(r"\{args\.([A-Za-z_][A-Za-z0-9_]*)\}", re.ASCII)
 _LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?"
@@ -18,11 +19,12 @@ _ADDRESS = re.compile(
 _LITERAL = re.compile(r"([A-Za-z0-9._~!$'()*+,;:@-]|%[0-9A-Fa-f]{2})*", re.ASCII)
 
 
-def split(template: str) -> list[tuple[str, str | None]]:
+@lru_cache(maxsize=4_096)
+def split(template: str) -> tuple[tuple[str, str | None], ...]:
     """Pairs of literal text and the argument that follows it (None at the end).
 
     >>> split("Refund {args.amount} now")
-    [('Refund ', 'amount'), (' now', None)]
+    (('Refund ', 'amount'), (' now', None))
 
     Raises:
         ValueError: a brace that belongs to no field.
@@ -36,7 +38,7 @@ def split(template: str) -> list[tuple[str, str | None]]:
     for literal, _ in pairs:
         if "{" in literal or "}" in literal:
             raise ValueError("braces hold one argument, as in {args.order_id}, and nothing else")
-    return pairs
+    return tuple(pairs)
 
 
 def fields(template: str) -> tuple[str, ...]:

@@ -119,6 +119,7 @@ def create_app(
     app.include_router(ledger.router)
     _add_health(app, home)
     _add_console(app)
+    app.add_middleware(proposing.Ahead, refuse=_problem)
     app.add_exception_handler(InterlockError, _problem)
     app.add_exception_handler(RequestValidationError, _bad_parameter)
     app.add_exception_handler(HTTPException, _http)
