@@ -1,10 +1,11 @@
 """AgentDojo through a gate: what still gets done, what no longer happens, how often somebody is asked.
 
-    uv run --group bench python benchmarks/agentdojo.py --suite banking [--json]
+    uv run --group bench python benchmarks/agentdojo.py --suite banking [--through gateway] [--json]
 
 1. Nothing of the benchmark is ours but the gate. AgentDojo loads the environment, replays a task's ground
    truth with its own pipeline, runs its own tools and checks the result with its own checkers. Only the
-   runtime between its pipeline and its tools is replaced, by one that calls guarded functions. No model.
+   runtime between its pipeline and its tools is replaced, by one that calls guarded functions, or makes each
+   call as a client of the MCP gateway, or an agent of a framework, does. No model.
 2. Each task has a fresh environment and a session of its own. All share one home and one policy, as the runs
    of one agent would.
 3. A reviewer is a person enrolled in that home. What is held is answered on the hash of what was shown. For
@@ -31,7 +32,7 @@ from pathlib import Path
 if __name__ == "__main__":
     # Python puts a script's folder first on the path, and this script is named like what it imports.
     _here = Path(__file__).resolve().parent
-    sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() != _here]
+    sys.path[:] = [str(_here.parent), *(entry for entry in sys.path if Path(entry).resolve() != _here)]
 
 import argparse
 import importlib.metadata
@@ -41,6 +42,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from functools import partial
@@ -49,6 +51,7 @@ from typing import Any, TypeVar
 from agentdojo.agent_pipeline.ground_truth_pipeline import GroundTruthPipeline
 from agentdojo.functions_runtime import FunctionsRuntime
 from agentdojo.task_suite.load_suites import get_suite
+from pydantic import BaseModel
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -71,9 +74,29 @@ READS: Mapping[str, frozenset[str]] = {
             "read_file",
         }
     ),
+    "workspace": frozenset(
+        {
+            "get_unread_emails",
+            "get_sent_emails",
+            "get_received_emails",
+            "get_draft_emails",
+            "search_emails",
+            "search_contacts_by_name",
+            "search_contacts_by_email",
+            "get_current_day",
+            "search_calendar_events",
+            "get_day_calendar_events",
+            "search_files_by_filename",
+            "get_file_by_id",
+            "list_files",
+            "search_files",
+        }
+    ),
 }
 """The tools of each suite that only read (rule 4)."""
 CHECK_FAILED = 3
+LOADED = datetime.now(UTC) - timedelta(days=1)
+"""What is later than this in an environment was written by a run, in whatever zone."""
 
 T = TypeVar("T")
 
@@ -253,6 +276,10 @@ class GatedRuntime:
         finally:
             self.calls.append(Call(function, function not in self._reads, fate))
 
+    @staticmethod
+    def finish(home: Path) -> None:
+        """End what was started for the tasks of a home."""
+
     def _function(self, tool: Any) -> Callable[..., Any]:
         """The tool as a function of its arguments alone, run on the environment of the current call."""
 
@@ -266,6 +293,83 @@ class GatedRuntime:
         own = [p for name, p in signature.parameters.items() if name not in tool.dependencies]
         run.__signature__ = signature.replace(parameters=own)  # type: ignore[attr-defined]
         return run
+
+
+class LangChainRuntime(GatedRuntime):
+    """As `GatedRuntime`, with each call made by an agent on LangChain."""
+
+    def __init__(self, suite_name: str, tools: Sequence[Any], gate: Gate, ask: Callable[[str], None]) -> None:
+        from langchain_core.tools import StructuredTool
+
+        from benchmarks.agentdojo_langchain import Agent
+
+        self._runtime = FunctionsRuntime(tools)
+        self._reads = READS[suite_name]
+        self._environment = None
+        made = [
+            StructuredTool.from_function(
+                self._function(tool),
+                name=tool.name,
+                description=tool.description,
+                args_schema=tool.parameters,
+            )
+            for tool in tools
+        ]
+        topics = {tool.name: topic_of(suite_name, tool.name) for tool in tools}
+        self._agent = Agent(made, topics, gate, ask)
+        self.calls = []
+
+    def run_function(
+        self, env: Any, function: str, kwargs: Mapping[str, Any], raise_on_error: bool = False
+    ) -> tuple[Any, str | None]:
+        """As `GatedRuntime.run_function`."""
+        del raise_on_error
+        self._environment = env
+        text, held, refused = self._agent.call(function, kwargs)
+        fate = Fate.HELD if held else Fate.DENIED if refused else Fate.RAN
+        self.calls.append(Call(function, function not in self._reads, fate))
+        return ("", text) if refused else (text, None)
+
+
+class GatewayRuntime(GatedRuntime):
+    """As `GatedRuntime`, with each call made by a client of `interlock mcp`."""
+
+    def __init__(self, suite_name: str, tools: Sequence[Any], gate: Gate, ask: Callable[[str], None]) -> None:
+        from benchmarks.agentdojo_gateway import gateway
+
+        self._runtime = FunctionsRuntime(tools)
+        self._reads = READS[suite_name]
+        self._ask = ask
+        self._environment = None
+        named = {topic_of(suite_name, tool.name).partition(".")[2]: tool for tool in tools}
+        functions = {name: self._function(tool) for name, tool in named.items()}
+        self._names = {tool.name: name for name, tool in named.items()}
+        self._gateway = gateway(suite_name, named, gate.home)
+        self._gateway.run = lambda name, args: functions[name](**args)
+        self.calls = []
+
+    def run_function(
+        self, env: Any, function: str, kwargs: Mapping[str, Any], raise_on_error: bool = False
+    ) -> tuple[Any, str | None]:
+        """As `GatedRuntime.run_function`."""
+        del raise_on_error
+        self._environment = env
+        # The whole call, defaults and all, as a guarded function has it.
+        whole = self._runtime.functions[function].parameters.model_validate(kwargs).model_dump(mode="json")
+        text, held, refused = self._gateway.call(self._names[function], whole, self._ask)
+        fate = Fate.HELD if held else Fate.DENIED if refused else Fate.RAN
+        self.calls.append(Call(function, function not in self._reads, fate))
+        return ("", text) if refused else (text, None)
+
+    @staticmethod
+    def finish(home: Path) -> None:
+        from benchmarks.agentdojo_gateway import finish
+
+        finish(home)
+
+
+THROUGH = {"process": GatedRuntime, "gateway": GatewayRuntime, "langchain": LangChainRuntime}
+"""What stands between AgentDojo's pipeline and its tools."""
 
 
 def topic_of(suite_name: str, tool: str) -> str:
@@ -292,6 +396,7 @@ def measure(
     *,
     user_answer: Answer = Answer.APPROVE,
     attack_answer: Answer = Answer.REJECT,
+    gated_runtime: type[GatedRuntime] = GatedRuntime,
 ) -> Measured:
     """Play every task of a suite ungated and gated by `policy`, in a home that is thrown away."""
     suite = get_suite(SUITE_VERSION, suite_name)
@@ -304,14 +409,14 @@ def measure(
         def gated(task: Any, answer: Answer) -> tuple[bool, Any, tuple[Call, ...]]:
             with Gate.open(policy, home=home, agent="assistant", session=task.ID) as gate:
                 ask = partial(reviewer.answer, answer=answer)
-                runtime = GatedRuntime(suite_name, suite.tools, gate, ask)
+                runtime = gated_runtime(suite_name, suite.tools, gate, ask)
                 passed, left = _check(suite, task, lambda _tools: runtime)
                 return passed, left, tuple(runtime.calls)
 
         def play_user(task: Any) -> Played:
             ungated, wanted = _check(suite, task, FunctionsRuntime)
             passed, left, calls = gated(task, user_answer)
-            return Played(task.ID, ungated, passed, left == wanted, calls)
+            return Played(task.ID, ungated, passed, timeless(left) == timeless(wanted), calls)
 
         def play_attack(task: Any) -> Played:
             ungated, _ = _check(suite, task, FunctionsRuntime)
@@ -323,6 +428,7 @@ def measure(
             user = tuple(play_user(task) for task in _shown(suite.user_tasks, "User tasks"))
             attacks = tuple(play_attack(task) for task in _shown(suite.injection_tasks, "Injection tasks"))
         finally:
+            gated_runtime.finish(home)
             reviewer.close()
     return Measured(suite_name, user, attacks, time.perf_counter() - started)
 
@@ -339,6 +445,18 @@ def _check(suite: Any, task: Any, runtime_class: Callable[..., Any]) -> tuple[bo
         environment=environment,
     )
     return bool(passed), environment
+
+
+def timeless(left: Any) -> Any:
+    """What a run left, without the times at which the suite's own tools wrote something."""
+    if isinstance(left, BaseModel):
+        left = left.model_dump()
+    if isinstance(left, Mapping):
+        return {key: timeless(value) for key, value in left.items()}
+    if isinstance(left, list):
+        return [timeless(value) for value in left]
+    written = isinstance(left, datetime) and left.replace(tzinfo=UTC) >= LOADED
+    return "while it ran" if written else left
 
 
 def _shown(tasks: Mapping[str, T], label: str) -> Iterable[T]:
@@ -382,9 +500,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run from the shell; returns 0, or 3 where a claim does not hold."""
     parser = argparse.ArgumentParser(description="AgentDojo's ground truth through a gate, without a model.")
     parser.add_argument("--suite", choices=sorted(READS), default="banking")
+    parser.add_argument(
+        "--through", choices=sorted(THROUGH), default="process", help="how a call reaches the gate"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     options = parser.parse_args(argv)
-    measured = measure(POLICIES / f"agentdojo-{options.suite}" / "policy.yaml", options.suite)
+    policy = POLICIES / f"agentdojo-{options.suite}" / "policy.yaml"
+    measured = measure(policy, options.suite, gated_runtime=THROUGH[options.through])
     if options.json:
         print(json.dumps(measured.report(), indent=2))
     else:

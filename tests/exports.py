@@ -26,6 +26,7 @@ REVIEW = "cd" * 32
 PROBE, READING = "9a" * 32, "9b" * 32
 SNAPSHOT = f"v1:{DIGEST}"
 AGENT = "key_" + "1" * 32
+SESSION = "ses_" + "1" * 32
 ANN, BOB, EVE = ("per_" + letter * 32 for letter in "abe")
 ROLES = ["auditor", "operator", "policy-admin", "reviewer"]
 
@@ -137,6 +138,10 @@ MADE: dict[str, dict[str, Any]] = {
         "kid": "abc",
         "key": None,
     },
+    "session.opened": {"session": SESSION, "agent": "support", "content": DIGEST, "key": None},
+    "session.recorded": {"session": SESSION, "number": 1, "what": "turn", "content": DIGEST, "key": None},
+    "session.ended": {"session": SESSION, "key": None},
+    "tool.accepted": {"topic": "github.create_issue", "tool": DIGEST, "by": "test"},
     "subject.erased": {"subject": DIGEST, "by": ANN, "payloads": 3},
     "ledger.pruned": {"before": 0, "by": ANN},
 }

@@ -1,5 +1,6 @@
 """A staffed desk behind a real server: agents, three people, and a look at what the journal holds.
 
+What the server answers to them is held against its own OpenAPI document (`api_document.py`).
 Ana operates the first agent, so she never approves it; Ben and Cleo review. Tests that send something
 unacceptable compare `Desk.footprint` before and after: every table's number of rows, the states of the
 actions and the length of the ledger.
@@ -18,6 +19,7 @@ from typing import Any
 
 import httpx
 
+import api_document
 from interlock.home.keystore import Keystore
 from interlock.identity import KeyKind
 from interlock.journal import tables
@@ -134,7 +136,14 @@ class Desk:
         if key is not None:
             sent["authorization"] = f"Bearer {key}"
         return self.clients.enter_context(
-            httpx.Client(base_url=self.url, headers=sent, trust_env=False, timeout=30, transport=_plain())
+            httpx.Client(
+                base_url=self.url,
+                headers=sent,
+                trust_env=False,
+                timeout=30,
+                transport=_plain(),
+                event_hooks={"response": [api_document.check]},
+            )
         )
 
     def of(self, name: str) -> httpx.Client:

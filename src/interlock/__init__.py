@@ -9,12 +9,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from interlock.client import Denied, Ended, Gate, Held
+    from interlock.client import AsyncGate, Denied, Ended, Gate, Held
     from interlock.gate.telling import Event
     from interlock.model.calls import Call, current_call
     from interlock.model.errors import InterlockError, NoEffect
 
 _HOME = {
+    "AsyncGate": "interlock.client",
     "Call": "interlock.model.calls",
     "Denied": "interlock.client",
     "Ended": "interlock.client",
@@ -27,6 +28,7 @@ _HOME = {
 }
 
 __all__ = [
+    "AsyncGate",
     "Call",
     "Denied",
     "Ended",

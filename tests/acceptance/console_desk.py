@@ -166,7 +166,7 @@ class Desk:
     """A running server with one enrolled person.
 
     Attributes:
-        url: of the console, on localhost.
+        url: of the console, on localhost. home: the server's.
         shop: what the gate calls.
         session: the cookie of a signed-in person, as a browser context takes it.
     """
@@ -176,7 +176,7 @@ class Desk:
     ) -> None:
         self.url = url
         self.shop = shop
-        self._home = home
+        self.home = home
         self._person = person
         self._agent = self._client(agent_key)
         self._reviewer = self._client(person_key)
@@ -188,7 +188,7 @@ class Desk:
 
     def scribble(self, approval: str, owner: str) -> None:
         """Change whom a request waits for behind the server's back, in its database."""
-        with closing(sqlite3.connect(self._home.path / "journal.db", timeout=5.0)) as database, database:
+        with closing(sqlite3.connect(self.home.path / "journal.db", timeout=5.0)) as database, database:
             database.execute("UPDATE approvals SET owner = ? WHERE id = ?", (owner, approval))
 
     def close(self) -> None:
@@ -198,19 +198,19 @@ class Desk:
     def observe(self) -> None:
         """Put a policy in force that only watches."""
         policy = parse({"policy.yaml": "interlock: 1\nname: trying-out\nmode: observe\n"})
-        self._home.gate.activate(policy, by="test", reason="test")
+        self.home.gate.activate(policy, by="test", reason="test")
 
     def erase(self, subject: str) -> None:
         """Destroy what is recorded about somebody, from another process than the server's."""
-        self._home.eraser.erase(subject, by="test")
+        self.home.eraser.erase(subject, by="test")
 
     def link(self, person: Person | None = None) -> str:
         """A new one-time link into the console."""
-        return f"{self.url}/sign-in#{self._home.roster.issue_link(person or self._person)}"
+        return f"{self.url}/sign-in#{self.home.roster.issue_link(person or self._person)}"
 
     def enrol(self, name: str) -> Person:
         """Somebody else; from then on nobody decides alone."""
-        return self._home.roster.add(name, by="test")
+        return self.home.roster.add(name, by="test")
 
     def _sign_in(self) -> dict[str, str]:
         token = self.link().partition("#")[2]

@@ -1,4 +1,4 @@
-"""AgentDojo's banking suite through a gate: what the benchmark claims, and that each claim can fail."""
+"""AgentDojo's suites through a gate: what the benchmark claims, and that each claim can fail."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ pytest.importorskip("agentdojo", reason="AgentDojo is not installed: uv run --gr
 
 ROOT = Path(__file__).resolve().parents[2]
 POLICY = ROOT / "policies" / "agentdojo-banking" / "policy.yaml"
+WORKSPACE = ROOT / "policies" / "agentdojo-workspace" / "policy.yaml"
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +33,11 @@ def benchmark() -> Iterator[ModuleType]:
 @pytest.fixture(scope="module")
 def measured(benchmark: ModuleType) -> Any:
     return benchmark.measure(POLICY)
+
+
+@pytest.fixture(scope="module")
+def workspace(benchmark: ModuleType) -> Any:
+    return benchmark.measure(WORKSPACE, "workspace")
 
 
 def test_every_task_that_passes_ungated_passes_gated_and_does_exactly_the_same(measured: Any) -> None:
@@ -49,6 +55,51 @@ def test_no_obeyed_attack_succeeds_or_changes_anything_once_a_person_rejects(mea
     assert attacks["environment_unchanged"] == 9
     assert attacks["held_calls"] + attacks["denied_calls"] == attacks["consequential_calls"] == 11
     assert measured.failures == []
+
+
+def test_through_an_agent_on_langchain_the_figures_are_the_same(benchmark: ModuleType, measured: Any) -> None:
+    pytest.importorskip("langchain", reason="not installed: uv run --group frameworks pytest")
+    through = benchmark.measure(POLICY, gated_runtime=benchmark.THROUGH["langchain"])
+    assert through.report() | {"seconds": 0} == measured.report() | {"seconds": 0}
+
+
+@pytest.mark.parametrize("suite", ["banking", "workspace"])
+def test_through_the_mcp_gateway_the_figures_are_the_same(
+    benchmark: ModuleType, measured: Any, workspace: Any, suite: str
+) -> None:
+    here = {"banking": measured, "workspace": workspace}[suite]
+    policy = benchmark.POLICIES / f"agentdojo-{suite}" / "policy.yaml"
+    through = benchmark.measure(policy, suite, gated_runtime=benchmark.THROUGH["gateway"])
+    assert through.report() | {"seconds": 0} == here.report() | {"seconds": 0}
+
+
+def test_the_workspace_suite_gets_everything_done_and_no_obeyed_attack_changes_anything(
+    workspace: Any,
+) -> None:
+    report = workspace.report()
+    tasks, attacks = report["user_tasks"], report["injection_tasks"]
+    assert workspace.failures == []
+    assert tasks["n"] == tasks["utility_ungated"] == tasks["utility_gated"] == tasks["same_environment"] == 40
+    assert (attacks["n"], attacks["security_ungated"], attacks["security_gated"]) == (14, 6, 0)
+    assert attacks["environment_unchanged"] == 14
+    assert attacks["held_calls"] == attacks["consequential_calls"] == 7
+
+
+def test_the_workspace_suite_through_langchain_gives_the_same_figures(
+    benchmark: ModuleType, workspace: Any
+) -> None:
+    pytest.importorskip("langchain", reason="not installed: uv run --group frameworks pytest")
+    through = benchmark.measure(WORKSPACE, "workspace", gated_runtime=benchmark.THROUGH["langchain"])
+    assert through.report() | {"seconds": 0} == workspace.report() | {"seconds": 0}
+
+
+def test_the_figures_in_the_workspaces_readme_are_the_measured_ones(workspace: Any) -> None:
+    text = (WORKSPACE.parent / "README.md").read_text(encoding="utf-8")
+    report = workspace.report()
+    tasks, share = report["user_tasks"], report["held_share"]
+    assert f"{tasks['held_calls']} of {tasks['calls']} ({share['calls']:.1%})".replace("%", " %") in text
+    assert f"{tasks['held_consequential']} of {tasks['consequential_calls']} (100 %)" in text
+    assert f"{tasks['tasks_with_a_hold']} of {tasks['n']} ({share['tasks']:.0%})".replace("%", " %") in text
 
 
 def test_the_held_share_says_which_calls_it_is_a_share_of(measured: Any) -> None:

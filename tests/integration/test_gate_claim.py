@@ -270,6 +270,20 @@ def test_a_lapsed_claim_is_in_doubt_and_not_run_again(house: House, clock: Manua
         claim(house, action)
 
 
+@pytest.mark.parametrize(("asked", "given"), [(120, 120), (7_200, 3_600)])
+def test_a_claim_for_another_process_lapses_when_its_time_is_over_and_within_the_hour(
+    house: House, clock: ManualClock, asked: int, given: int
+) -> None:
+    action = allowed(house)
+    house.gate.claim(action, ExecutorKind.CALLER, lease_sec=asked)
+    clock.forward(given - 1)
+    house.gate.sweep()
+    assert house.state(action) == "executing"
+    clock.forward(1)
+    house.gate.sweep()
+    assert house.state(action) == "in_doubt"
+
+
 def test_a_renewed_claim_does_not_lapse(house: House, clock: ManualClock) -> None:
     action = allowed(house)
     claimed = claim(house, action)

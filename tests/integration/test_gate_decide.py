@@ -29,6 +29,7 @@ from interlock.model.errors import (
     SeparationOfDuties,
     Unauthenticated,
 )
+from interlock.model.questions import TOPIC
 
 DATABASES = BOTH
 
@@ -59,6 +60,7 @@ def test_an_answer_to_anything_but_the_shown_hash_is_refused_and_leaves_nothing(
         seen,
         reason_code=ReasonCode.OTHER if answer is Answer.REJECT else None,
         args={**REFUND, "amount_usd": "1.00"} if answer is Answer.EDIT else None,
+        response="Yes." if answer is Answer.RESPOND else None,
     )
     ann = house.person("Ann")
     before = house.entries()
@@ -119,6 +121,7 @@ def test_a_second_answer_is_refused(house: House, first: Answer, second: Answer)
         shown,
         reason_code=ReasonCode.OTHER if second is Answer.REJECT else None,
         args={**REFUND, "amount_usd": "1.00"} if second is Answer.EDIT else None,
+        response="Yes." if second is Answer.RESPOND else None,
     )
     with pytest.raises(AlreadyDecided):
         house.gate.decide(approval, house.person("Bob").caller, decision)
@@ -191,6 +194,7 @@ def test_a_key_that_is_not_a_persons_decides_nothing(house: House, kind: KeyKind
         shown,
         reason_code=ReasonCode.OTHER if answer is Answer.REJECT else None,
         args={**REFUND, "amount_usd": "1.00"} if answer is Answer.EDIT else None,
+        response="Yes." if answer is Answer.RESPOND else None,
     )
     with pytest.raises(Forbidden):
         house.gate.decide(approval, house.home.keyring.authenticate(token), decision)
@@ -343,9 +347,11 @@ def test_an_edit_in_between_does_not_launder_an_earlier_one(house: House) -> Non
 def test_a_decision_by_the_only_person_says_solo(open_house: Callable[..., House], answer: Answer) -> None:
     house = open_house(SOLO)
     ann = house.person("Ann")
-    action = house.held(caller=operated(house, ann))
+    asked = {"topic": TOPIC, "args": {"question": "Which one?"}} if answer is Answer.RESPOND else {}
+    action = house.held(caller=operated(house, ann), **asked)
     args = {**REFUND, "recipient": "x"} if answer is Answer.EDIT else None
-    house.answer(action, ann, answer, args=args)
+    response = "The first." if answer is Answer.RESPOND else None
+    house.answer(action, ann, answer, args=args, response=response)
     assert decided(house)[-1]["solo"] is True
 
 
@@ -397,6 +403,17 @@ def test_a_rejected_action_never_runs_even_if_the_policy_loosens_later(house: Ho
         house.gate.claim(action, ExecutorKind.CALLER)
     view = house.view(action)
     assert (view["state"], view["rejection"]) == ("rejected", {"reason_code": "other", "note": "not ours"})
+
+
+def test_the_agent_reads_what_people_changed_since_it_proposed(house: House) -> None:
+    ann = house.person("Ann")
+    action = house.held()
+    assert "edited" not in house.view(action), "nobody has"
+    house.answer(action, ann, Answer.EDIT, args={**REFUND, "amount_usd": "900.00", "recipient": "other"})
+    house.answer(action, ann, Answer.EDIT, args={**REFUND, "amount_usd": "400.00"})
+    assert house.view(action)["edited"] == [{"field": "amount_usd", "before": "500.00", "after": "400.00"}]
+    house.answer(action, ann, Answer.EDIT, args=REFUND)
+    assert house.view(action)["edited"] == [], "back to what it was"
 
 
 def test_an_edit_makes_a_new_revision_with_its_own_hashes_and_keeps_the_old(house: House) -> None:

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from house import BOTH, POLICY, REFUND, House, agent
-from interlock.gate import Answer
+from interlock.gate import Answer, Report
 from interlock.gate.propose import _KNOWN_KEYS, AHEAD
 from interlock.journal import Prepared, Tx
-from interlock.model.actions import ExecutorKind, Proposal
+from interlock.model.actions import ActionState, ExecutorKind, Proposal
 from interlock.model.errors import (
     BadTopic,
     ConstraintUnenforceable,
@@ -360,3 +360,27 @@ def test_an_agent_sees_nobody_elses_action(house: House) -> None:
     with pytest.raises(InterlockError) as caught:
         house.view(action, agent("other"))
     assert "acme" not in str(caught.value)
+
+
+def test_a_request_that_is_sent_again_gets_its_answer_also_after_it_has_ended(house: House) -> None:
+    first = house.propose("orders.get", {"order_id": "A"}, attempt="1" * 32, inline=True)
+    assert first.claim is not None
+    house.gate.settle(first.claim, Report(ActionState.SUCCEEDED, "It returned."))
+    again = house.propose("orders.get", {"order_id": "A"}, attempt="1" * 32, inline=True)
+    assert first.action is not None
+    assert again.action is not None
+    assert (again.action.id, again.created, again.claim) == (first.action.id, False, None)
+    other = house.propose("orders.get", {"order_id": "A"}, attempt="2" * 32, inline=True)
+    assert other.created
+    with pytest.raises(IdempotencyConflict):
+        house.propose("orders.get", {"order_id": "B"}, attempt="1" * 32)
+
+
+def test_sendings_of_one_request_share_what_is_open(house: House) -> None:
+    ids = set()
+    for number in ("1" * 32, "2" * 32, "1" * 32, None, "2" * 32):
+        action = house.propose(attempt=number).action
+        assert action is not None
+        ids.add(action.id)
+    assert len(ids) == 1
+    assert proposed(house) == 1

@@ -27,6 +27,8 @@ from interlock.ledger import Kind
 from interlock.ledger.schemas import FIELDS
 from interlock.model.actions import ActionState, ExecutorKind, Proposal
 from interlock.model.errors import IdempotencyConflict, StaleClaim
+from interlock.model.questions import TOPIC
+from interlock.model.sessions import Result, Turn
 from interlock.model.topics import TopicPattern
 from interlock.verify import verify_export
 from restored import Backup, dismissed
@@ -142,6 +144,9 @@ def everything(house: House, clock: ManualClock) -> None:
     house.answer(approved, ann, note="fine")
     run(house, approved)
     house.answer(held(house, 2), ann, Answer.REJECT)
+    asked = house.propose(TOPIC, {"question": "Which one?"}).action
+    assert asked is not None
+    house.answer(asked.id, bob, Answer.RESPOND, response="The first.")
     edited = held(house, 3)
     house.answer(edited, ann, Answer.EDIT, args={**REFUND, "amount_usd": "200.00"})
     house.answer(edited, bob)
@@ -200,11 +205,25 @@ def everything(house: House, clock: ManualClock) -> None:
     kill = home.kill_switches.engage(Scope.AGENT, "support", "smoke", caller=bob.caller).switch.id
     for person in (ann, bob):
         home.kill_switches.rearm(kill, "it was the toaster", person.caller)
+    spoken(house)
+    home.tools.accept({"github.create_issue": "0" * 64}, by="test")
+    home.tools.accept({"github.create_issue": "1" * 64}, by="test")
     home.kill_switches.drill(Scope.ALL, None, "every month", caller=bob.caller)
 
     home.keyring.revoke(key.id, by="test")
     erase(house, "zoe@example.com")
     home.publisher.rotate("test")
+
+
+def spoken(house: House) -> None:
+    """A session, from its beginning to its end."""
+    _, token = house.home.keyring.add(KeyKind.ADAPTER, "support", topics=["*"], by="test")
+    adapter, sessions = house.home.keyring.authenticate(token), house.home.sessions
+    session = str(sessions.open(adapter, principal="ana@example.com", ref="thread-7")[0]["id"])
+    sessions.record(session, adapter, Turn("Please pay 5 back."))
+    action = small(house, 20, session=session, principal="ana@example.com")
+    sessions.record(session, adapter, Result("refund", {"paid": "5.00"}, "pay.refund", action))
+    sessions.end(session, adapter)
 
 
 def watched(house: House, ann: Person) -> None:

@@ -265,6 +265,7 @@ class Lives(RuleBasedStateMachine):
             about.shown if right else "0" * 64,
             reason_code=ReasonCode.OTHER if answer is Answer.REJECT else None,
             args=arguments(action.topic, to) if answer is Answer.EDIT else None,
+            response="Yes." if answer is Answer.RESPOND else None,
         )
         home, caller = self.homes[where], self.callers[person]
         with self.step():
@@ -297,6 +298,8 @@ class Lives(RuleBasedStateMachine):
             return False
         if answer is Answer.APPROVE:
             return world.may_approve(action, person)
+        if answer is Answer.RESPOND:
+            return False  # nothing here is a question
         return answer is Answer.REJECT or to != action.number
 
     def took(self, action: Action, where: int, claim: Claim) -> Run:

@@ -251,7 +251,18 @@ def test_an_edit_is_decided_by_the_policy_again(desk: Desk) -> None:
 # --- what an answer says -----------------------------------------------------------------------------------
 
 UNSAYABLE: dict[str, tuple[dict[str, Any], str, str]] = {
-    "respond": ({"decision": "respond"}, "wrong-type", "'approve', 'reject' or 'edit'"),
+    "perhaps": ({"decision": "perhaps"}, "wrong-type", "'approve', 'reject', 'edit' or 'respond'"),
+    "a response that says nothing": ({"decision": "respond"}, "invalid-input", "$.response"),
+    "a response to what is no question": (
+        {"decision": "respond", "response": "Yes."},
+        "invalid-input",
+        "only a question",
+    ),
+    "an approval with a response": (
+        {"decision": "approve", "response": "Yes."},
+        "invalid-input",
+        "$.response",
+    ),
     "an answer in capitals": ({"decision": "APPROVE"}, "wrong-type", "$.decision"),
     "an answer that is true": ({"decision": True}, "wrong-type", "$.decision"),
     "no answer": ({}, "missing-field", "$.decision"),

@@ -106,7 +106,10 @@ def test_every_endpoint_is_documented_and_no_other(api: dict[str, Any]) -> None:
 def test_every_field_of_every_body_is_documented_and_no_other(api: dict[str, Any]) -> None:
     for (method, path), text in sections().items():
         body = api["paths"][path][method.lower()].get("requestBody")
-        known: dict[str, Any] = {} if body is None else body["content"]["application/json"]["schema"]
+        known: dict[str, Any] = {}
+        if body is not None:
+            reference = body["content"]["application/json"]["schema"]["$ref"]
+            known = api["components"]["schemas"][reference.rpartition("/")[2]]
         told = re.findall(r"^\| `(\w+)` \| (.+?) \|", text, re.MULTILINE)
         assert {name for name, _ in told} == set(known.get("properties", {})), path
         needed = {name for name, kind in told if kind.endswith("required")}
@@ -125,6 +128,7 @@ def test_every_endpoint_has_an_example_that_calls_it() -> None:
         pattern = re.escape(path).replace(r"\{action_id\}", "act_[0-9a-f]{32}")
         pattern = pattern.replace(r"\{approval_id\}", "apr_[0-9a-f]{32}")
         pattern = pattern.replace(r"\{kill_id\}", "kil_[0-9a-f]{32}")
+        pattern = pattern.replace(r"\{session_id\}", "ses_[0-9a-f]{32}")
         pattern = pattern.replace(r"\{number\}", "[0-9]{3}").replace(r"\{path\}", r"[0-9a-z./]+")
         pattern = pattern.replace(r"\{name\}", r"[0-9a-f]{64}\.json")
         call = re.search(r"^    curl (?:.*\\\n)*.*$", text, re.MULTILINE)

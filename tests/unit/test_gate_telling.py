@@ -15,7 +15,11 @@ from interlock.model.actions import ActionState
 VAULT = Vault(bytes(32), bytes(32))
 ABOUT = {"action": "act_1", "revision": 2}
 TOLD: dict[Kind, list[tuple[dict[str, Any], str]]] = {
-    Kind.APPROVAL_DECIDED: [({"decision": "approve"}, "approved"), ({"decision": "reject"}, "rejected")],
+    Kind.APPROVAL_DECIDED: [
+        ({"decision": "approve"}, "approved"),
+        ({"decision": "reject"}, "rejected"),
+        ({"decision": "respond"}, "answered"),
+    ],
     Kind.APPROVAL_UNANSWERED: [({}, "allowed")],
     Kind.ACTION_EDITED: [({"decision": "deny"}, "denied"), ({"decision": "require_approval"}, "superseded")],
     Kind.ACTION_REDECIDED: [({"decision": "deny"}, "denied")],

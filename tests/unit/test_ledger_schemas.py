@@ -91,6 +91,7 @@ VALUES = {
     "approve",
     "reject",
     "edit",
+    "respond",
     "succeeded",
     "failed",
     "in_doubt",

@@ -22,6 +22,8 @@ HELD = of("action.proposed", decision="require_approval", approval=apr(), review
 DENIED = of("action.proposed", decision="deny")
 APPROVE = of("approval.decided", person=BOB)
 REJECT = of("approval.decided", decision="reject")
+ASKED = {**HELD, "executor": "question"}
+RESPOND = of("approval.decided", decision="respond", response=DIGEST)
 CLAIM = of("action.claimed")
 APPROVED = of("action.claimed", approval=apr(), review_hash=REVIEW)
 SEC = 1_000_000
@@ -75,6 +77,9 @@ def follow(*entries: Entry, start: tuple[Entry, ...] = START, whole: bool = True
         (HELD, APPROVE, APPROVED, DONE),
         (HELD, REJECT),
         (HELD, EXPIRED),
+        (ASKED, RESPOND),
+        (ASKED, REJECT),
+        (ASKED, STALE, ANEW, {**RESPOND, "approval": apr(3), "review_hash": "bb" * 32}),
         (HELD, WITHDRAWN),
         (HELD, APPROVE, REVOKED),
         (ALLOWED, CLAIM, DOUBT, RECONCILED),
@@ -127,7 +132,8 @@ def test_a_possible_life_passes(life: tuple[Entry, ...]) -> None:
         ((of("action.proposed", decision="unheard_of"), CLAIM), "without being allowed or approved"),
         ((HELD, APPROVED), "without being allowed or approved"),
         ((HELD, REJECT, APPROVED), "without being allowed or approved"),
-        ((HELD, {**APPROVE, "decision": "respond"}, APPROVED), "without being allowed or approved"),
+        ((HELD, {**APPROVE, "decision": "unheard_of"}, APPROVED), "without being allowed or approved"),
+        ((ASKED, RESPOND, APPROVED), "without being allowed or approved"),
         ((HELD, APPROVE, EXPIRED, APPROVED), "without being allowed or approved"),
         ((ALLOWED, WITHDRAWN, CLAIM), "without being allowed or approved"),
         ((HELD, APPROVE, REVOKED, APPROVED), "without being allowed or approved"),
@@ -151,6 +157,13 @@ def test_a_possible_life_passes(life: tuple[Entry, ...]) -> None:
         ((HELD, APPROVE, {**APPROVED, "review_hash": None}), "another review hash"),
         ((HELD, APPROVE, {**APPROVED, "action_hash": REVIEW}), "another action hash"),
         ((ALLOWED, CLAIM, {**DONE, "action_hash": REVIEW}), "another action hash"),
+        ((ASKED, APPROVE), "a question was answered as what runs is"),
+        ((ASKED, ANSWER_EDIT), "a question was answered as what runs is"),
+        ((HELD, RESPOND), "what runs as a question"),
+        ((ASKED, {**RESPOND, "response": None}), "a response without an answer"),
+        ((HELD, {**APPROVE, "response": DIGEST}), "the other way round"),
+        ((ASKED, RESPOND, RESPOND), "decided before"),
+        (({**ALLOWED, "executor": "question"}, CLAIM), "nothing runs by one"),
         ((ALLOWED, LATE), "nobody holds"),
         ((ALLOWED, CLAIM, LATE), "not in doubt"),
         ((ALLOWED, CLAIM, DOUBT, {**LATE, "epoch": 2}), "nobody holds"),

@@ -24,6 +24,7 @@ import type {
   Recovery,
   Standing,
   StopBody,
+  Tools,
 } from "./wire";
 
 /** What to add to this machine's clock to get the server's, in milliseconds. */
@@ -151,6 +152,8 @@ export const api = {
   stop: (body: StopBody) => call<Engaged>("POST", "/v1/kill-switches", body),
   rearm: (kill: string, reason: string) =>
     call<Standing & { lifted: boolean }>("POST", `/v1/kill-switches/${id(kill)}/rearm`, { reason }),
+  tools: () => call<Tools>("GET", "/v1/tools"),
+  acceptTools: (tools: Record<string, string>) => call<{ accepted: string[] }>("POST", "/v1/tools/accept", { tools }),
   recovery: () => call<Recovery>("GET", "/v1/recovery"),
 };
 

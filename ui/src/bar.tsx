@@ -14,7 +14,7 @@ interface BarProps {
   busy: boolean;
   approve: RefObject<HTMLButtonElement | null>;
   onApprove: () => void;
-  onOpen: (what: "reject" | "edit") => void;
+  onOpen: (what: "reject" | "edit" | "respond") => void;
   onShowCurrent: () => void;
 }
 
@@ -28,27 +28,31 @@ export function Bar({ shown, changed, busy, approve, onApprove, onOpen, onShowCu
     return () => clearTimeout(timer);
   }, []);
 
+  const question = shown.action.executor === "question";
   const recovering = recovery.value?.required === true;
   const blocked = recovering
     ? "Nothing can be changed until the ledger is recovered."
     : changed
       ? "This changed. Show the current version first."
-      : !shown.can.approve
+      : !(question ? shown.can.respond : shown.can.approve)
         ? (shown.can.why_not ?? "You may not approve this.")
         : null;
   const words = busy
     ? "Sending…"
     : (blocked ??
-      (hint ||
-        (me.value?.solo ? "Approving runs exactly this, once. Marked solo." : "Approving runs exactly this, once.")));
+      (question
+        ? "The agent reads your answer; nothing runs by it."
+        : hint ||
+          (me.value?.solo ? "Approving runs exactly this, once. Marked solo." : "Approving runs exactly this, once.")));
 
   const press = (): void => {
     if (busy || quiet) return;
     if (blocked) announce(blocked);
+    else if (question) onOpen("respond");
     else onApprove();
   };
   const notEnter = (event: KeyboardEvent): void => {
-    if (event.key !== "Enter") return;
+    if (event.key !== "Enter" || question) return;
     event.preventDefault();
     setHint("Press Space to approve; Enter does not.");
   };
@@ -78,7 +82,7 @@ export function Bar({ shown, changed, busy, approve, onApprove, onOpen, onShowCu
           onClick={press}
           onKeyDown={notEnter}
         >
-          Approve
+          {question ? "Answer" : "Approve"}
         </button>
         {shown.can.edit && !changed && !recovering ? <More onEdit={() => onOpen("edit")} /> : null}
       </div>

@@ -28,6 +28,7 @@ import { Banner, Erased, Trouble, announce } from "./parts";
 import { settledHere } from "./queue";
 import { AgentWords, Context, Why } from "./reasons";
 import { Reject } from "./reject";
+import { Respond } from "./respond";
 import { TakesBack } from "./rollback";
 import { Link, go } from "./route";
 import { me } from "./session";
@@ -40,7 +41,7 @@ export function Decision({ id }: { id: string }) {
   return id.startsWith("act_") ? <ActionOnly id={id} /> : <Request id={id} />;
 }
 
-type Open = "reject" | "edit" | null;
+type Open = "reject" | "edit" | "respond" | null;
 
 /** Whether what it rests on is the news. */
 function drifted(detail: Detail): boolean {
@@ -303,6 +304,14 @@ function Request({ id }: { id: string }) {
         onClose={() => setOpen(null)}
         onReject={(code, note) => void send({ decision: "reject", reason_code: code, ...(note ? { note } : {}) })}
       />
+      <Respond
+        detail={shown}
+        open={open === "respond"}
+        busy={busy}
+        trouble={changed ?? trouble}
+        onClose={() => setOpen(null)}
+        onRespond={(response, note) => void send({ decision: "respond", response, ...(note ? { note } : {}) })}
+      />
       <Edit
         detail={shown}
         solo={me.value?.solo ?? false}
@@ -322,7 +331,9 @@ function TheChange({ shown }: { shown: Detail }) {
     <section aria-labelledby="the-change">
       <h2 id="the-change" tabIndex={-1}>
         {!shown.changes.some((change) => change.before !== undefined)
-          ? "What it would do"
+          ? shown.action.executor === "question"
+            ? "What is asked"
+            : "What it would do"
           : shown.supersedes && shown.revision > 1
             ? `The change from revision ${shown.revision - 1}`
             : "The change"}

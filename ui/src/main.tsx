@@ -13,6 +13,7 @@ import { me, restoreSession, sessionTrouble, signOut } from "./session";
 import { SignIn, SignedOut } from "./sign_in";
 import { Stop, Stopped } from "./stop";
 import { Plain } from "./text";
+import { Tools } from "./tools";
 import { shortHash } from "./words";
 
 function Wordmark() {
@@ -41,6 +42,9 @@ function Header() {
             <span>{liveWords}</span>
           </p>
           <nav class="ways" aria-label="Pages">
+            <Link to="/tools" current={route.value.page === "tools"}>
+              Tools
+            </Link>
             <Link to="/stop" class="stop-link" current={route.value.page === "stop"}>
               Stop
             </Link>
@@ -109,6 +113,7 @@ function Page() {
   if (me.value === null) return <SignedOut />;
   if (at.page === "inbox") return <Inbox show={at.show} />;
   if (at.page === "stop") return <Stop />;
+  if (at.page === "tools") return <Tools />;
   if (at.page === "decision") return <Decision key={at.id} id={at.id} />;
   return <Lost />;
 }

@@ -54,6 +54,11 @@ export function Outcome({ action, state, reversible = true, revision, decided, o
           {decided.reason_code ? `. ${reasonWords(decided.reason_code)}.` : ""}
         </p>
       ) : null}
+      {decided?.response ? (
+        <p>
+          Answer: <Plain text={decided.response} />
+        </p>
+      ) : null}
       {decided?.note ? (
         <p>
           Note: <Plain text={decided.note} />

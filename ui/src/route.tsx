@@ -10,6 +10,7 @@ export const route = computed(() => {
   const decision = /^\/a\/((?:apr|act)_[A-Za-z0-9_-]+)$/.exec(path);
   if (decision?.[1]) return { page: "decision" as const, id: decision[1] };
   if (path === "/stop") return { page: "stop" as const };
+  if (path === "/tools") return { page: "tools" as const };
   if (path === "/sign-in") return { page: "sign-in" as const };
   if (path === "/") {
     const resolved = new URLSearchParams(query).get("show") === "resolved";

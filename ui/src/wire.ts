@@ -9,6 +9,8 @@ export type ApprovalState =
   | "held"
   | "approved"
   | "rejected"
+  /** A question, answered. */
+  | "answered"
   | "expired"
   | "superseded"
   | "withdrawn"
@@ -48,6 +50,8 @@ export interface Decided {
   solo: boolean;
   reason_code: string | null;
   note: string | null;
+  /** To a question. */
+  response?: string | null;
 }
 
 export interface Item {
@@ -115,7 +119,7 @@ export interface Action {
   tier: 1 | 2 | 3 | 4 | null;
   /** Whether what was proposed was destroyed on purpose: then the title says so and nothing else of it is left. */
   erased: boolean;
-  executor: "http" | "sql" | "mcp" | "caller" | "permitted";
+  executor: "http" | "sql" | "mcp" | "caller" | "permitted" | "question";
   /** The host that redeems a permit to run it; null for every other executor, and where it was erased. */
   executor_name: string | null;
   /** The latest request about it, where it needed one. */
@@ -176,7 +180,7 @@ export interface Detail extends Item {
   reasoning: string;
   alternatives: string[];
   context: { session: string | null; principal: string | null; parent_action: string | null; agent: string };
-  can: { approve: boolean; reject: boolean; edit: boolean; why_not: string | null };
+  can: { approve: boolean; reject: boolean; edit: boolean; respond: boolean; why_not: string | null };
   /** Why it is decided once more; null where it was not decided before. */
   again: { because: "policy" | "probe" | "world"; was: string; words: string } | null;
   /** What was read of what it rests on; null where nothing is to be read. */
@@ -206,10 +210,11 @@ export interface Difference {
 }
 
 export interface DecisionBody {
-  decision: "approve" | "reject" | "edit";
+  decision: "approve" | "reject" | "edit" | "respond";
   expected_hash: string;
   reason_code?: string;
   note?: string;
+  response?: string;
   args?: Record<string, Json>;
 }
 
@@ -268,6 +273,25 @@ export interface StopBody {
   target: string | null;
   reason: string;
   drill: boolean;
+}
+
+/** What a server says of a tool: of each topic what was seen last. */
+export interface Tool {
+  server: string;
+  tool: string;
+  topic: string;
+  hash: string;
+  standing: "new" | "changed" | "accepted";
+  definition: Record<string, Json>;
+  seen_at: string;
+  /** What somebody accepted; its definition where that is known and another. */
+  accepted: { hash: string; by: string; at: string; definition: Record<string, Json> | null } | null;
+}
+
+export interface Tools {
+  tools: Tool[];
+  /** Who may accept. */
+  may: Named[];
 }
 
 /** What stopping answered; `stop_us` for a drill, in microseconds. */

@@ -17,7 +17,7 @@ export function reasonWords(code: string): string {
   return REASONS.find(([known]) => known === code)?.[1] ?? code;
 }
 
-const ANSWERS: Record<string, string> = { approve: "Approved", reject: "Rejected", edit: "Edited" };
+const ANSWERS: Record<string, string> = { approve: "Approved", reject: "Rejected", edit: "Edited", respond: "Answered" };
 
 /** What a person answered, as the start of "Approved by Ana". */
 export function answerWords(decision: string): string {
@@ -27,6 +27,7 @@ export function answerWords(decision: string): string {
 export const RESOLVED_STATES: readonly Exclude<ApprovalState, "held" | "tampered">[] = [
   "approved",
   "rejected",
+  "answered",
   "expired",
   "superseded",
   "withdrawn",
@@ -46,6 +47,7 @@ const STATE_WORDS: Record<ActionState, string> = {
   failed: "Failed",
   in_doubt: "In doubt",
   rejected: "Rejected",
+  answered: "Answered",
   superseded: "Superseded",
   expired: "Expired",
   withdrawn: "Withdrawn",
@@ -71,6 +73,7 @@ const MEANING: Record<ActionState, string> = {
   failed: "It ran and did not take effect.",
   in_doubt: "Nobody knows yet whether it took effect.",
   rejected: "It was rejected and did not run.",
+  answered: "A person answered. Nothing runs by it.",
   superseded: "It was edited. The new revision is a request of its own; this one did not run.",
   expired: "Nobody decided in time. It did not run.",
   withdrawn: "The agent took it back. It did not run.",
@@ -96,6 +99,7 @@ const RUNS: Record<Action["executor"], string> = {
   mcp: "from Interlock, by a tool of an MCP server",
   caller: "in the agent's own process",
   permitted: "on another host, under a permit",
+  question: "nowhere: it is a question",
 };
 
 /** Where it runs. */

@@ -9,13 +9,27 @@
    written out, so that it can neither move the cursor nor imitate a line of ours. JSON is pure ASCII.
 4. File access is administration of this host (keys, people, the ledger), never authority to decide: approval
    requests are answered over HTTP with a person's key, and a key is never taken from the command line.
-5. ``interlock --help`` imports no other room. A command imports the rooms it needs when it runs.
+5. ``interlock --help`` imports no other room. A command imports the rooms it needs when it runs. Only
+   ``interlock hook`` is told apart before the commands themselves are loaded.
 
 What belongs here: options, words, exit codes. What does not: anything another program could want to call.
 """
 
 from __future__ import annotations
 
-from interlock.cli.app import main
+import sys
+from collections.abc import Sequence
 
 __all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """As `interlock.cli.app.main`; a hook, which is started for each call of a tool, goes its own way."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[:1] == ["hook"] and given[1:2] != ["install"] and "--help" not in given:
+        from interlock.adapters.claude_code.hook import main as answer
+
+        return answer(given[1:])
+    from interlock.cli.app import main as command
+
+    return command(given)

@@ -9,7 +9,21 @@ from typing import Annotated
 
 import typer
 
-from interlock.cli import approvals, init, keys, kill, ledger, policy, rollback, serve, webhooks, worker
+from interlock.cli import (
+    approvals,
+    doctor,
+    hook,
+    init,
+    keys,
+    kill,
+    ledger,
+    mcp,
+    policy,
+    rollback,
+    serve,
+    webhooks,
+    worker,
+)
 from interlock.cli.remote import Refused
 from interlock.cli.report import Misuse, failure
 from interlock.model.errors import HomeUnusable, InterlockError
@@ -31,11 +45,14 @@ worker.register(app)
 init.register(app)
 kill.register(app)
 rollback.register(app)
+hook.register(app)
+doctor.register(app)
 app.add_typer(policy.app)
 app.add_typer(approvals.app)
 app.add_typer(keys.app)
 app.add_typer(webhooks.app)
 app.add_typer(ledger.app)
+app.add_typer(mcp.app)
 
 
 @app.callback(invoke_without_command=True)

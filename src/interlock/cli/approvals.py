@@ -100,6 +100,25 @@ def list_(
     report.answer(page, lines, as_json=as_json)
 
 
+@app.command("watch", epilog="Example: interlock approvals watch")
+def watch(
+    url: Url = None,
+    key_file: KeyFile = None,
+    key: NoKey = None,
+    home: HomeOfServer = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show requests as they come, and answer them here. Runs until Ctrl-C.
+
+    What may be approved or rejected with a key is asked about, once it was shown whole. Where nobody sits at
+    a terminal, requests are only told; with --json each event is one JSON document on a line of its own.
+    """
+    del key
+    from interlock.cli.inbox import Inbox
+
+    Inbox(connect(url, key_file, home), as_json=as_json).run()
+
+
 @app.command("show", epilog="Example: interlock approvals show apr_0123456789abcdef0123456789abcdef")
 def show(
     item: Item,
@@ -172,6 +191,31 @@ def reject(
     server = connect(url, key_file, home)
     view = _view(server, item)
     answer = {"decision": "reject", "reason_code": reason, "note": note}
+    _decide(server, view, answer, expected, as_json=as_json)
+
+
+@app.command(
+    "respond",
+    epilog="Example: interlock approvals respond apr_0123456789abcdef0123456789abcdef --with EUR",
+)
+def respond(
+    item: Item,
+    response: Annotated[
+        str, typer.Option("--with", metavar="TEXT", help="The answer: one of the options, where it has any.")
+    ],
+    note: Note = "",
+    expected: Hash = None,
+    url: Url = None,
+    key_file: KeyFile = None,
+    key: NoKey = None,
+    home: HomeOfServer = None,
+    as_json: AsJson = False,
+) -> None:
+    """Answer an agent's question; nothing runs by it."""
+    del key
+    server = connect(url, key_file, home)
+    view = _view(server, item)
+    answer = {"decision": "respond", "response": response, "note": note}
     _decide(server, view, answer, expected, as_json=as_json)
 
 

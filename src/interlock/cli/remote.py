@@ -12,19 +12,21 @@
 
 from __future__ import annotations
 
-import ipaddress
+import json
 import os
 import stat
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult
 
 from interlock.cli.options import HOME
 from interlock.cli.report import Misuse
 from interlock.model import errors
+from interlock.model.address import server_parts, this_machine
 from interlock.model.errors import HomeUnusable, InterlockError, Unauthenticated, Unavailable
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ DEFAULT_URL = "http://localhost:8420"
 MAX_ANSWER = 32 << 20
 TIMEOUT_SEC = 40.0
 CONNECT_SEC = 5.0
+RECONNECT_SEC, RECONNECTS = 1.0, 60
 _EXIT_CODES = {
     known.slug: known.exit_code
     for known in vars(errors).values()
@@ -69,6 +72,39 @@ class Server:
         from interlock.model.canonical import canonical
 
         return self._ask("POST", path, content=canonical(dict(body)))
+
+    def events(self) -> Iterator[dict[str, Any] | None]:
+        """What is news for people, as it comes, and None whenever the stream was opened: look again then.
+
+        It is opened again where it was left, until the server refuses. Raises `Refused`, `Unavailable`.
+        """
+        import httpx
+
+        headers = {"authorization": f"Bearer {self.key}", "accept": "text/event-stream"}
+        lost = 0
+        while True:
+            try:
+                with (
+                    httpx.Client(trust_env=False, timeout=httpx.Timeout(TIMEOUT_SEC)) as client,
+                    client.stream("GET", f"{self.url}/v1/events", headers=headers) as answer,
+                ):
+                    if not answer.is_success:
+                        answer.read()
+                        self._read(answer)
+                    lost = 0
+                    yield None
+                    for line in answer.iter_lines():
+                        name, _, value = line.partition(": ")
+                        if name == "id":
+                            headers["last-event-id"] = value
+                        elif name == "data":
+                            with self.understood():
+                                yield dict(json.loads(value))
+            except httpx.HTTPError as error:
+                lost += 1
+                if lost > RECONNECTS:
+                    raise Unavailable(f"{self.url} does not answer any more ({error}).") from error
+            time.sleep(RECONNECT_SEC)
 
     def _ask(self, method: str, path: str, **request: Any) -> dict[str, Any]:
         import httpx
@@ -138,7 +174,7 @@ def _url(given: str | None, home: Path | None) -> str:
     stated = given or os.environ.get("INTERLOCK_URL")
     url = stated or _announced(home) or DEFAULT_URL
     parts = _parts(url)
-    if parts.scheme == "http" and not _this_machine(parts):
+    if parts.scheme == "http" and not this_machine(parts):
         raise Misuse(
             f"{url} would carry the key unencrypted to another machine.",
             fix="Use https://, or a tunnel that ends on localhost.",
@@ -149,13 +185,11 @@ def _url(given: str | None, home: Path | None) -> str:
 def _parts(url: str) -> SplitResult:
     """The parts of a server's URL. Raises `Misuse` where it is none."""
     try:
-        parts = urlsplit(url)
-        known = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:
-        known = False
-    if not known or "@" in parts.netloc or parts.query or parts.fragment:
-        raise Misuse(f"{url!r} is not the URL of a server.", fix="As in --url https://interlock.example")
-    return parts
+        return server_parts(url)
+    except errors.InvalidInput:
+        raise Misuse(
+            f"{url!r} is not the URL of a server.", fix="As in --url https://interlock.example"
+        ) from None
 
 
 def _announced(home: Path | None) -> str | None:
@@ -166,23 +200,12 @@ def _announced(home: Path | None) -> str | None:
     from interlock.home.home import announced
 
     url = announced(folder)
-    if url is None or home is not None or _this_machine(_parts(url)):
+    if url is None or home is not None or this_machine(_parts(url)):
         return url
     raise HomeUnusable(
         f"{folder} names the server {url}, which is another machine.",
         fix="If that is your server, say so with --url, INTERLOCK_URL or --home.",
     )
-
-
-def _this_machine(parts: SplitResult) -> bool:
-    name = parts.hostname or ""
-    if name == "localhost" or name.endswith(".localhost"):
-        return True
-    try:
-        address = ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return address.is_loopback or address.is_unspecified
 
 
 def _key(file: Path | None) -> str:

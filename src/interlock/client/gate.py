@@ -1,38 +1,33 @@
 """The gate an engineer holds: guard, propose, resume.
 
-What it stands on (`Embedded` here) is loaded when a gate is opened; this module imports nothing heavy.
+What it stands on (`Embedded`, `Connected`) is loaded when a gate is opened; nothing heavy is imported here.
 """
 
 from __future__ import annotations
 
-import asyncio
-import functools
 import threading
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from interlock.client.held import Denied, Ended, Held
-from interlock.client.registry import Guarded, loading, refuse_while_loading
-from interlock.model.actions import ActionState, ExecutorKind, Proposal
-from interlock.model.errors import InDoubt, InvalidInput, NotClaimable
+from interlock.client.functions import MAY_RUN, Functions, checkpoint_bytes
+from interlock.client.held import result_of
+from interlock.client.registry import loading, refuse_while_loading
+from interlock.client.sessions import Session
+from interlock.model.actions import Proposal
 from interlock.model.money import decimal_of
-from interlock.model.topics import parse_topic
+from interlock.model.questions import TOPIC, question_args
 
 if TYPE_CHECKING:
-    from interlock.client.embedded import Embedded
-    from interlock.gate import Claim
+    from interlock.client.backend import Backend
     from interlock.gate.telling import Event
 
-P = ParamSpec("P")
-R = TypeVar("R")
 Callback = TypeVar("Callback", bound="Callable[[Event], Any]")
-_MAY_RUN = (ActionState.ALLOWED, ActionState.APPROVED, ActionState.EXECUTING)
 
 
-class Gate:
+class Gate(Functions):
     """A gate. Use it as a context manager, or call `close`.
 
     >>> gate = Gate.open("policy.yaml")                                 # doctest: +SKIP
@@ -40,11 +35,8 @@ class Gate:
     ... def refund(order_id: str, amount_usd: Decimal) -> dict: ...
     """
 
-    def __init__(self, backend: Embedded, *, session: str | None, principal: str | None) -> None:
-        self._backend = backend
-        self._session = session
-        self._principal = principal
-        self._guarded: dict[str, Guarded] = {}
+    def __init__(self, backend: Backend, *, session: str | None, principal: str | None) -> None:
+        super().__init__(backend, session=session, principal=principal)
         self._callbacks: list[Callable[[Event], Any]] = []
 
     @classmethod
@@ -79,58 +71,42 @@ class Gate:
         backend = Embedded.open(Path(policy), folder, agent=agent, activate=activate, database=database)
         return cls(backend, session=session, principal=principal)
 
-    # --- binding functions -------------------------------------------------------------------------------
-
-    def guard(
-        self,
-        topic: str,
+    @classmethod
+    def connect(
+        cls,
+        url: str | None = None,
         *,
-        tags: tuple[str, ...] = (),
-        checkpoint: Callable[[], bytes | None] | None = None,
-    ) -> Callable[[Callable[P, R]], Callable[P, R]]:
-        """Bind a function, or a coroutine function, to a topic; its calls go through the gate.
+        key: str | None = None,
+        session: str | None = None,
+        principal: str | None = None,
+        insecure: bool = False,
+        ca: str | Path | None = None,
+    ) -> Gate:
+        """A gate at a server elsewhere, which holds what this process does not: policy, keys, decisions.
+
+        Functions of this process run under claims of the server. It takes the key of an adapter; with an
+        agent's key everything works but running functions.
 
         Args:
-            topic: the tool's stable name.
-            tags: risk tags for a topic that is not in the catalogue; the catalogue's own win.
-            checkpoint: called at each call; the agent's state that it returns is kept with the proposal, for
-                whoever goes on after a decision (`Gate.checkpoint`).
+            url: the server's; ``INTERLOCK_URL`` by default. ``https``, or ``http`` to this machine.
+            key: ``INTERLOCK_KEY`` by default. The agent's name is the key's.
+            session, principal: as in `open`.
+            insecure: let the key travel unencrypted to another machine.
+            ca: a file of certificates to trust in the place of the system's.
 
-        The call raises `Held`, `Denied` or `Ended` where it does not run, and `InvalidInput` for arguments
-        that the catalogue does not accept.
+        Raises:
+            InvalidInput: the URL is none. Unavailable: nothing answers there, or no Interlock of this
+            version. Unauthenticated: there is no key, or the server does not know it.
         """
-        parse_topic(topic, "topic")
+        from interlock.client.connected import Connected
 
-        def bind(function: Callable[P, R]) -> Callable[P, R]:
-            if topic in self._guarded:
-                raise InvalidInput(f"{topic} is bound to another function already", path="topic")
-            guarded = Guarded.bind(topic, function, tags, checkpoint)
-            self._guarded[topic] = guarded
-            if guarded.is_async:
-
-                @functools.wraps(function)
-                async def run_later(*args: P.args, **kwargs: P.kwargs) -> Any:
-                    return await self._call_async(guarded, guarded.named(args, kwargs))
-
-                return cast(Callable[P, R], run_later)
-
-            @functools.wraps(function)
-            def run(*args: P.args, **kwargs: P.kwargs) -> R:
-                return cast(R, self._call(guarded, guarded.named(args, kwargs)))
-
-            return run
-
-        return bind
+        backend = Connected.open(url, key, insecure=insecure, ca=None if ca is None else Path(ca))
+        return cls(backend, session=session, principal=principal)
 
     @property
     def home(self) -> Path:
         """The installation's folder."""
         return self._backend.folder
-
-    @property
-    def topics(self) -> frozenset[str]:
-        """The topics that functions are bound to."""
-        return frozenset(self._guarded)
 
     # --- acting ------------------------------------------------------------------------------------------
 
@@ -163,28 +139,125 @@ class Gate:
         """
         refuse_while_loading()
         guarded = self._guarded.get(topic)
+        session, principal = self._belongs()
         proposal = Proposal(
             topic=topic,
             args=args,
-            principal=self._principal,
-            session=self._session,
+            principal=principal,
+            session=session,
             parent_action=parent_action,
             call_id=call_id,
             idempotency_key=idempotency_key,
             confidence=None if confidence is None else decimal_of(confidence, "$.confidence"),
             reasoning=reasoning,
             alternatives=alternatives,
-            checkpoint=_bytes(checkpoint),
-            tags=() if guarded is None else guarded.tags,
+            checkpoint=checkpoint_bytes(checkpoint),
+            tags=self._tags(topic) or (),
         )
         action_id, _ = self._backend.propose(
-            proposal, None if guarded is None else guarded.function, inline=False, retry_of=retry_of
+            proposal,
+            None if guarded is None else guarded.function,
+            registered=self._tags(topic) is not None,
+            inline=False,
+            retry_of=retry_of,
         )
         return self.action(action_id)
+
+    def call(
+        self,
+        topic: str,
+        args: Mapping[str, Any],
+        function: Callable[..., Any],
+        *,
+        call_id: str | None = None,
+        wait: float = 0.0,
+    ) -> Any:
+        """What a guarded call does, with the function handed in for this one call: propose, run it as
+        ``function(**args)`` where it is allowed, return its result.
+
+        Args:
+            call_id: the framework's id of the call. The same call again is the same action.
+            wait: as in `guard`.
+
+        Raises:
+            As a guarded call.
+        """
+        return self._call(self._handed(topic, function, wait), dict(args), call_id)
+
+    async def call_async(
+        self,
+        topic: str,
+        args: Mapping[str, Any],
+        function: Callable[..., Any],
+        *,
+        call_id: str | None = None,
+        wait: float = 0.0,
+    ) -> Any:
+        """As `call`, inside a running event loop: coroutine functions are awaited, others run in a thread."""
+        return await self._call_async(self._handed(topic, function, wait), dict(args), call_id)
+
+    def ask(
+        self,
+        question: str,
+        *,
+        options: tuple[str, ...] = (),
+        context: str = "",
+        call_id: str | None = None,
+        wait: float = 0.0,
+        checkpoint: bytes | None = None,
+    ) -> str:
+        """Ask a person, instead of guessing; their answer, where there is one.
+
+        The same question again is the same one while it waits, and the one that was answered where it comes
+        with the same `call_id`. `resume` gives the answer as well, in whichever process.
+
+        Args:
+            question: what to answer, at most 2,000 characters; shown as the agent's words.
+            options: at most 10 answers to choose from; any words without.
+            context: what helps to answer it.
+            wait: how many seconds to wait for the answer before `Held` is raised.
+
+        Raises:
+            Held: nobody has answered yet. Denied: the policy denies it, or a person rejected it. Ended: it
+            expired. Conflict: under this policy nobody would be asked. InvalidInput.
+        """
+        args = question_args(question, tuple(options), context)
+        asked = self.propose(TOPIC, args, call_id=call_id, checkpoint=checkpoint)
+        if wait > 0:
+            asked = self._backend.wait(asked["id"], wait)
+        return str(result_of(asked))
+
+    def session(self, *, ref: str | None = None, principal: str | None = None) -> Session:
+        """Open a session: one run of this gate's agent for one principal, in which you record what the user
+        said and what tools gave back. The agent does not: over a server it takes an adapter's key.
+
+        >>> session = gate.session(ref=thread_id, principal=user)           # doctest: +SKIP
+        >>> session.turn("Please refund order A-12.")                       # doctest: +SKIP
+        >>> with session.calls():                                           # doctest: +SKIP
+        ...     refund("A-12", Decimal("20.00"))
+
+        Args:
+            ref: your own name for it, such as the thread's id: the same name is the same session, in every
+                process.
+            principal: on whose behalf; the gate's own by default.
+
+        Raises:
+            Forbidden: this is the key of an agent. IdempotencyConflict: `ref` names a session for another
+            principal.
+        """
+        whom = self._principal if principal is None else principal
+        return Session(self._backend, self._backend.open_session(whom, ref)["id"], whom)
 
     def action(self, action_id: str) -> dict[str, Any]:
         """The action as its proposer may see it. Raises `NotFound`."""
         return self._backend.action(action_id)
+
+    def wait(self, action_id: str, seconds: float) -> dict[str, Any]:
+        """The action once a person or its deadline has decided it, or as it stands after so many seconds.
+
+        It waits in this process alone and keeps nothing up: the request goes on waiting after it.
+        """
+        return self._backend.wait(action_id, seconds)
 
     def checkpoint(self, action_id: str) -> bytes | None:
         """The state that this agent kept with its proposal; None where it kept none.
@@ -220,29 +293,27 @@ class Gate:
             revoked. InDoubt: its effect is unknown. NotClaimable: its function is not registered in this
             process, or somebody is running it.
         """
-        ready = self._ready(action_id)
-        if not isinstance(ready, Guarded):
-            return ready[0]
-        if ready.is_async:
-            from interlock.client.embedded import in_a_loop
+        return self._run(action_id, None)
 
-            if in_a_loop():
-                raise NotClaimable(
-                    f"{ready.topic} is a coroutine function and an event loop is running.",
-                    fix="Await gate.resume_async.",
-                )
-            return asyncio.run(self.resume_async(action_id))
-        return self._backend.run(self._backend.claim(action_id, ready.function), ready.function)
+    def run(self, action_id: str, function: Callable[..., Any]) -> Any:
+        """As `resume`, with the function handed in for this one call instead of one that is guarded.
+
+        It is called as ``function(**args)`` with exactly the approved arguments, declared decimals as
+        `Decimal`, once; an action that has its result already is not run again. Which function stands for the
+        topic is the word of trusted code, as with `guard`.
+
+        Raises:
+            As `resume`. ConstraintUnenforceable: the action has a limit that this function cannot be held to.
+        """
+        return self._run(action_id, function)
+
+    async def run_async(self, action_id: str, function: Callable[..., Any]) -> Any:
+        """As `run`, inside a running event loop: coroutine functions are awaited, others run in a thread."""
+        return await self._run_async(action_id, function)
 
     async def resume_async(self, action_id: str) -> Any:
         """As `resume`, inside a running event loop."""
-        ready = await asyncio.to_thread(self._ready, action_id)
-        if not isinstance(ready, Guarded):
-            return ready[0]
-        claim = await asyncio.to_thread(self._backend.claim, action_id, ready.function)
-        if ready.is_async:
-            return await self._backend.run_async(claim, ready.function)
-        return await asyncio.to_thread(self._backend.run, claim, ready.function)
+        return await self._run_async(action_id, None)
 
     def rollback_plan(self, action_id: str) -> dict[str, Any]:
         """What `rollback` would do, and what the policy says to it; nothing is proposed.
@@ -266,7 +337,7 @@ class Gate:
         refuse_while_loading()
         undo = self.action(self._backend.rollback(action_id))
         guarded = self._guarded.get(undo["topic"])
-        if undo["state"] in _MAY_RUN and guarded is not None and not guarded.is_async:
+        if undo["state"] in MAY_RUN and guarded is not None and not guarded.is_async:
             self.resume(undo["id"])
         return self.action(undo["id"])
 
@@ -313,79 +384,3 @@ class Gate:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-    # --- inside ------------------------------------------------------------------------------------------
-
-    def _call(self, guarded: Guarded, args: dict[str, Any]) -> Any:
-        action_id, claim = self._propose(guarded, args)
-        if claim is None:
-            return self.resume(action_id)
-        return self._backend.run(claim, guarded.function)
-
-    async def _call_async(self, guarded: Guarded, args: dict[str, Any]) -> Any:
-        action_id, claim = await asyncio.to_thread(self._propose, guarded, args)
-        if claim is None:
-            return await self.resume_async(action_id)
-        return await self._backend.run_async(claim, guarded.function)
-
-    def _propose(self, guarded: Guarded, args: dict[str, Any]) -> tuple[str, Claim | None]:
-        refuse_while_loading()
-        proposal = Proposal(
-            topic=guarded.topic,
-            args=args,
-            principal=self._principal,
-            session=self._session,
-            checkpoint=None if guarded.checkpoint is None else _bytes(guarded.checkpoint()),
-            tags=guarded.tags,
-        )
-        return self._backend.propose(proposal, guarded.function, inline=True)
-
-    def _ready(self, action_id: str) -> Guarded | tuple[Any]:
-        """The function to run for an action that may run; otherwise its result, in a tuple of one.
-
-        An http action that may run is carried out on the way. Raises as `resume`.
-        """
-        refuse_while_loading()
-        self._backend.catch_up()
-        view = self.action(action_id)
-        if view["state"] in _MAY_RUN:
-            if ExecutorKind(view["executor"]).dispatched:
-                self._backend.dispatch(action_id)
-                return (_result(self.action(action_id)),)
-            if view["executor"] == ExecutorKind.PERMITTED:
-                raise NotClaimable(
-                    f"{view['executor_name']} runs {view['topic']}, under a permit that only a server makes.",
-                    fix="Run `interlock serve` on this home and ask it: POST /v1/actions/{id}/permit.",
-                )
-            guarded = self._guarded.get(view["topic"])
-            if guarded is None:
-                raise NotClaimable(
-                    f"No function is registered for {view['topic']} in this process.",
-                    fix="Resume where the function is guarded.",
-                )
-            guarded.check(view)
-            return guarded
-        return (_result(view),)
-
-
-def _result(view: dict[str, Any]) -> Any:
-    """The result of an action that has ended well, or the exception that says where it stands."""
-    match ActionState(view["state"]):
-        case ActionState.SUCCEEDED:
-            return view["result"]
-        case ActionState.HELD:
-            raise Held(view)
-        case ActionState.DENIED | ActionState.REJECTED:
-            raise Denied(view)
-        case ActionState.IN_DOUBT:
-            raise InDoubt(view["user_message"], extra={"action": view["id"]})
-        case ActionState.EXECUTING:
-            raise NotClaimable(view["user_message"], fix="Ask again later.")
-        case _:
-            raise Ended(view)
-
-
-def _bytes(checkpoint: object) -> bytes | None:
-    if checkpoint is not None and not isinstance(checkpoint, bytes):
-        raise InvalidInput("a checkpoint is bytes", path="$.checkpoint")
-    return checkpoint

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from interlock.model.errors import InterlockError
+from interlock.model.actions import ActionState
+from interlock.model.errors import InDoubt, InterlockError, NotClaimable
 
 
 class NotRun(InterlockError):
@@ -74,3 +75,26 @@ class Ended(NotRun):
 
     slug = "ended"
     title = "This ended without effect"
+
+
+def result_of(view: dict[str, Any]) -> Any:
+    """The result of an action, or the answer to a question; or the exception that says where it stands.
+
+    Raises:
+        Held, Denied, Ended. InDoubt: nobody knows whether it took effect. NotClaimable: somebody runs it.
+    """
+    match ActionState(view["state"]):
+        case ActionState.SUCCEEDED:
+            return view["result"]
+        case ActionState.ANSWERED:
+            return view["answer"]["response"]
+        case ActionState.HELD:
+            raise Held(view)
+        case ActionState.DENIED | ActionState.REJECTED:
+            raise Denied(view)
+        case ActionState.IN_DOUBT:
+            raise InDoubt(view["user_message"], extra={"action": view["id"]})
+        case ActionState.EXECUTING:
+            raise NotClaimable(view["user_message"], fix="Ask again later.")
+        case _:
+            raise Ended(view)

@@ -43,6 +43,7 @@ class Guarded:
     Attributes:
         tags: risk tags for a topic outside the catalogue.
         checkpoint: gives the agent's state at a call, to be kept with the proposal.
+        wait: how many seconds a held call waits for its decision.
     """
 
     topic: str
@@ -50,6 +51,7 @@ class Guarded:
     signature: inspect.Signature
     tags: tuple[str, ...]
     checkpoint: Callable[[], bytes | None] | None = None
+    wait: float = 0.0
 
     @classmethod
     def bind(
@@ -58,30 +60,27 @@ class Guarded:
         function: Callable[..., Any],
         tags: Sequence[str],
         checkpoint: Callable[[], bytes | None] | None = None,
+        wait: float = 0.0,
     ) -> Guarded:
         """Raises `InvalidInput` for a signature whose calls have no fixed names."""
-        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-            raise InvalidInput(
-                f"{function.__qualname__} is a generator; its work would happen after it returned",
-                path=topic,
-                fix="Guard a function that does the work and returns.",
-            )
-        kept = () if isinstance(tags, str) else tuple(tags)
-        if isinstance(tags, str) or not all(isinstance(tag, str) and _TAG.fullmatch(tag) for tag in kept):
-            raise InvalidInput(
-                f"{tags!r} are no tags: a tuple of words of a-z, 0-9, - and _",
-                path="tags",
-                fix='As in tags=("delete", "prod").',
-            )
-        signature = inspect.signature(function)
-        for parameter in signature.parameters.values():
+        signature = _signature(topic, function)
+        bound = cls(topic, function, signature, checked_tags(tags), checkpoint, wait)
+        for parameter in bound.signature.parameters.values():
             if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
                 raise InvalidInput(
-                    f"{function.__qualname__} takes {parameter}; a guarded function names its arguments",
+                    f"{_name(function)} takes {parameter}; a guarded function names its arguments",
                     path=topic,
                     fix="Give each argument a name; it is what the policy and the reviewer see.",
                 )
-        return cls(topic, function, signature, kept, checkpoint)
+        return bound
+
+    @classmethod
+    def handed(
+        cls, topic: str, function: Callable[..., Any], tags: Sequence[str], wait: float = 0.0
+    ) -> Guarded:
+        """A function that is handed in for one run: it is called by the names of the approved arguments, and
+        may take them as ``**kwargs``. Raises `InvalidInput` for a generator."""
+        return cls(topic, function, _signature(topic, function), tuple(tags), wait=wait)
 
     @property
     def is_async(self) -> bool:
@@ -116,3 +115,29 @@ class Guarded:
         bound = self.signature.bind(*args, **kwargs)
         bound.apply_defaults()
         return dict(bound.arguments)
+
+
+def checked_tags(tags: Sequence[str]) -> tuple[str, ...]:
+    """Risk tags as trusted code gives them. Raises `InvalidInput`."""
+    kept = () if isinstance(tags, str) else tuple(tags)
+    if isinstance(tags, str) or not all(isinstance(tag, str) and _TAG.fullmatch(tag) for tag in kept):
+        raise InvalidInput(
+            f"{tags!r} are no tags: a tuple of words of a-z, 0-9, - and _",
+            path="tags",
+            fix='As in tags=("delete", "prod").',
+        )
+    return kept
+
+
+def _signature(topic: str, function: Callable[..., Any]) -> inspect.Signature:
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise InvalidInput(
+            f"{_name(function)} is a generator; its work would happen after it returned",
+            path=topic,
+            fix="Guard a function that does the work and returns.",
+        )
+    return inspect.signature(function)
+
+
+def _name(function: Callable[..., Any]) -> str:
+    return str(getattr(function, "__qualname__", type(function).__name__))

@@ -20,7 +20,7 @@ import logging
 import threading
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
 
@@ -38,11 +38,10 @@ Callback = Callable[[Event], Any]
 _log = logging.getLogger(__name__)
 
 
-class _Teller(ABC):
+class Teller(ABC):
     """The thread, and the callbacks. `_round` is what it does again and again."""
 
-    def __init__(self, journal: Journal) -> None:
-        self._journal = journal
+    def __init__(self) -> None:
         self._callbacks: list[Callback] = []
         self._nudge = threading.Event()
         self._stop = threading.Event()
@@ -56,7 +55,6 @@ class _Teller(ABC):
     def start(self) -> None:
         """Begin, once."""
         if self._thread is None:
-            self._journal.on_commit(lambda _size: self._nudge.set())
             self._thread = threading.Thread(target=self._run, name="decided", daemon=True)
             self._thread.start()
 
@@ -77,22 +75,20 @@ class _Teller(ABC):
                 self._round()
                 said = ""
             except InterlockError as error:
-                if self._journal.closed:
+                if self._over:
                     return
                 if str(error) != said:
                     said = str(error)
                     _log.warning("nobody is told what was decided: %s", error)
             self._nudge.wait(POLL_SEC)
 
+    @property
+    def _over(self) -> bool:
+        """Whether there is nothing to look at any more."""
+        return self._stop.is_set()
+
     @abstractmethod
     def _round(self) -> None: ...
-
-    def _events(self, start: int, stop: int) -> Iterator[Event]:
-        for number, body in enumerate(self._journal.entries(start, stop), start):
-            entry = json.loads(body)
-            event = event_of(number, entry["kind"], entry["at"], entry)
-            if event is not None:
-                yield event
 
     def _tell(self, event: Event) -> None:
         for callback in tuple(self._callbacks):
@@ -104,11 +100,35 @@ class _Teller(ABC):
                 _log.exception("a callback failed for %s of %s", event.type, event.action_id)
 
 
-class Watcher(_Teller):
-    """Tells of the actions of one gate."""
+class _Reader(Teller):
+    """Reads the ledger of a home in this process."""
 
     def __init__(self, journal: Journal) -> None:
-        super().__init__(journal)
+        super().__init__()
+        self._journal = journal
+
+    @property
+    def _over(self) -> bool:
+        return self._journal.closed
+
+    def start(self) -> None:
+        if self._thread is None:
+            self._journal.on_commit(lambda _size: self._nudge.set())
+        super().start()
+
+    def _events(self, start: int, stop: int) -> Iterator[Event]:
+        for number, body in enumerate(self._journal.entries(start, stop), start):
+            entry = json.loads(body)
+            event = event_of(number, entry["kind"], entry["at"], entry)
+            if event is not None:
+                yield event
+
+
+class Own(Teller):
+    """Tells of the actions of one gate."""
+
+    def __init__(self) -> None:
+        super().__init__()
         self._lock = threading.Lock()
         self._mine: set[str] = set()
         self._pending: deque[Event] = deque()
@@ -116,10 +136,14 @@ class Watcher(_Teller):
         """What was read before its proposer could say that it is ours."""
         self._next = 0
 
+    @abstractmethod
+    def _now(self) -> int:
+        """The position from which on there are only events to come."""
+
     def on_decided(self, callback: Callback) -> None:
         """Call `callback` with each event from now on."""
         if not self._callbacks:
-            self._next = self._journal.head()[0]
+            self._next = self._now()
         self._callbacks.append(callback)
         self.start()
 
@@ -133,20 +157,14 @@ class Watcher(_Teller):
                 self._pending += [event for event in self._recent if event.action_id == action_id]
         self._nudge.set()
 
-    def _round(self) -> None:
-        size = self._journal.head()[0]
-        self._next = min(self._next, size)  # after a restore the ledger may be shorter
-        while True:
-            stop = min(size, self._next + PAGE)
-            for event in self._events(self._next, stop):
-                with self._lock:
-                    self._recent.append(event)
-                    if event.action_id in self._mine:
-                        self._pending.append(event)
-            self._next = stop
-            self._flush()
-            if stop == size or self._stop.is_set():
-                return
+    def _heard(self, events: Iterable[Event]) -> None:
+        """Keep what was read, and tell what of it is ours."""
+        for event in events:
+            with self._lock:
+                self._recent.append(event)
+                if event.action_id in self._mine:
+                    self._pending.append(event)
+        self._flush()
 
     def _flush(self) -> None:
         while not self._stop.is_set():
@@ -159,7 +177,28 @@ class Watcher(_Teller):
             self._tell(event)
 
 
-class Follower(_Teller):
+class Watcher(_Reader, Own):
+    """Tells of the actions of one gate in this process."""
+
+    def __init__(self, journal: Journal) -> None:
+        Own.__init__(self)
+        self._journal = journal
+
+    def _now(self) -> int:
+        return self._journal.head()[0]
+
+    def _round(self) -> None:
+        size = self._now()
+        self._next = min(self._next, size)  # after a restore the ledger may be shorter
+        while True:
+            stop = min(size, self._next + PAGE)
+            start, self._next = self._next, stop
+            self._heard(self._events(start, stop))
+            if stop == size or self._stop.is_set():
+                return
+
+
+class Follower(_Reader):
     """Tells of all of one agent's actions, in the place of processes that are gone.
 
     Args:

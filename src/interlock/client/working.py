@@ -21,8 +21,9 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from interlock.client.embedded import Embedded
+from interlock.client.backend import Backend
 from interlock.client.registry import Guarded
+from interlock.dispatch import call, call_async
 from interlock.gate.resumable import Resumable
 from interlock.model.errors import HomeUnusable, InDoubt, InterlockError, NotClaimable, Tampered
 
@@ -37,7 +38,7 @@ class Worker:
 
     def __init__(
         self,
-        backend: Embedded,
+        backend: Backend,
         guarded: Mapping[str, Guarded],
         callbacks: list[Callable[[Any], Any]],
         parallel: int,
@@ -148,9 +149,9 @@ class Worker:
             self._tell({"event": "running", **about, "revision": claim.revision, "epoch": claim.epoch})
             try:
                 if guarded.is_async:
-                    asyncio.run(self._backend.run_async(claim, guarded.function))
+                    asyncio.run(call_async(claim, guarded.function))
                 else:
-                    self._backend.run(claim, guarded.function)
+                    call(claim, guarded.function)
             except BaseException as error:  # noqa: BLE001
                 # What it raised is recorded with its outcome; here it ends one thread, and never the worker.
                 _log.warning("%s raised %s", found.id, type(error).__name__)

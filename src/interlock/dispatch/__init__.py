@@ -10,6 +10,7 @@
 """
 
 from interlock.dispatch.caller import CALLER_ENFORCES, lacking, run_async, run_sync
+from interlock.dispatch.calling import Execution, call, call_async
 from interlock.dispatch.connectors import ENFORCES, Connectors
 from interlock.dispatch.credentials import Credentials
 from interlock.dispatch.dispatcher import Dispatcher
@@ -21,7 +22,10 @@ __all__ = [
     "Connectors",
     "Credentials",
     "Dispatcher",
+    "Execution",
     "Prober",
+    "call",
+    "call_async",
     "lacking",
     "run_async",
     "run_sync",

@@ -15,7 +15,7 @@
 6. What is claimed is carried out, or reported: that is one task, which goes on when whoever waits for it
    leaves. A process that ends lets claims that are being made come to their end: they are refused, or handed
    back with nothing sent.
-7. What was carried out is recorded, as `Leases.settle` says.
+7. What was carried out is recorded, as `OwnLeases.settle` says.
 8. The entry that is executed is the one that was decided on and shown, not whatever the file says now.
 """
 
@@ -34,7 +34,7 @@ from typing import Any, TypeGuard, TypeVar
 
 from interlock.dispatch.caller import amount_usd
 from interlock.dispatch.connectors import Connectors, destination
-from interlock.dispatch.lease import Leases
+from interlock.dispatch.lease import OwnLeases
 from interlock.dispatch.outcome import ANY_ATTEMPT, Failed, Outcome, Succeeded, Unknown
 from interlock.dispatch.probing import Probes
 from interlock.dispatch.stopping import Stopping
@@ -88,7 +88,7 @@ class Dispatcher:
         leases: renews what is being worked on.
     """
 
-    def __init__(self, gate: Gatekeeper, connector: Connectors, leases: Leases) -> None:
+    def __init__(self, gate: Gatekeeper, connector: Connectors, leases: OwnLeases) -> None:
         self._gate = gate
         self._connector = connector
         self._leases = leases

@@ -13,13 +13,17 @@ from interlock.gate.gatekeeper import Gatekeeper
 from interlock.gate.opening import Proposed
 from interlock.gate.permits import ENFORCED as PERMITTED_ENFORCES
 from interlock.gate.permits import Permits
+from interlock.gate.sessions import Sessions
 from interlock.gate.settle import Report
 from interlock.gate.stopping import KillSwitches
 from interlock.gate.stops import KillSwitchOn, Scope
+from interlock.gate.tools import AcceptedTool, AcceptedTools
 from interlock.gate.views import Views
 
 __all__ = [
     "PERMITTED_ENFORCES",
+    "AcceptedTool",
+    "AcceptedTools",
     "Answer",
     "Claim",
     "Decided",
@@ -35,6 +39,7 @@ __all__ = [
     "ReasonCode",
     "Report",
     "Scope",
+    "Sessions",
     "Standing",
     "Views",
 ]

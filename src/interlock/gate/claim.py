@@ -5,7 +5,8 @@
    to what was recorded; for an approval, that a person's authentic decision names the hash of exactly what
    was shown (P4); that this executor can enforce every constraint; that what it rests on was read just now,
    and is as it was shown (`reading.py`).
-2. A claim has a holder, a lease and an epoch. Only the holder of the current epoch may settle.
+2. A claim has a holder, a lease and an epoch. Only the holder of the current epoch may settle. The lease is
+   15 seconds and renewed, or longer where the process that claims is not the one that runs it.
 3. A lapsed lease is claimed again only where the executor answers a repeated key with its first answer, that
    promise still lasts, and it was not claimed `MOST_CLAIMS` times. Nobody knows whether the holder before
    sent anything, so it has to be valid as for a first claim: in its time, and under a policy in force that is
@@ -59,6 +60,7 @@ from interlock.policy import Policy
 
 LEASE_US = 15_000_000
 SENDING_SEC = 60
+LONGEST_LEASE_SEC = 3600
 MOST_CLAIMS = 10
 """So often one action is claimed: what ended as many processes as this is not begun once more."""
 
@@ -108,7 +110,9 @@ def check_constraints(row: ActionRow, verdict: Verdict, enforces: Enforces) -> N
     """Raises `ConstraintUnenforceable` where this executor cannot enforce what the verdict demands."""
     if verdict.constraints == NO_CONSTRAINTS:
         return
-    lacking = [n for n in verdict.constraints.named if n not in enforces[ExecutorKind(row.executor)]]
+    lacking = [
+        n for n in verdict.constraints.named if n not in enforces.get(ExecutorKind(row.executor), frozenset())
+    ]
     if lacking:
         raise ConstraintUnenforceable(
             f"{row.topic} was allowed under {', '.join(lacking)}, which a {row.executor} executor "
@@ -125,10 +129,11 @@ def begin(
     *,
     holder: str,
     approval: ApprovalRow | None,
+    lease_us: int = LEASE_US,
     **under: Json,
 ) -> tuple[ActionRow, Claim]:
     """The row after a claim, and the claim; appends the entry. The caller has checked, and writes the row."""
-    started = start(tx, row, holder=holder, approval=approval, began=None, **under)
+    started = start(tx, row, holder=holder, approval=approval, lease_us=lease_us, began=None, **under)
     return started, claim_of(started, sealed, verdict)
 
 
@@ -138,12 +143,14 @@ def start(
     *,
     holder: str,
     approval: ApprovalRow | None,
+    lease_us: int = LEASE_US,
     began: int | None = None,
     **under: Json,
 ) -> ActionRow:
     """The row after a claim, which the caller writes; appends the entry.
 
     Args:
+        lease_us: after so long without renewal or report it is in doubt.
         began: when it can have begun, where that is earlier than now: microseconds UTC.
         under: what the entry says further: the `permit`, and whether the run is only `assumed`.
     """
@@ -151,7 +158,7 @@ def start(
         state=ActionState.EXECUTING.value,
         epoch=row.epoch + 1,
         holder=holder,
-        lease_until=tx.now + LEASE_US,
+        lease_until=tx.now + lease_us,
         claimed_at=row.claimed_at or began or tx.now,
         changed_at=tx.now,
     )
@@ -196,6 +203,7 @@ class Claiming:
     policy: Policy
     enforces: Enforces
     reading: Reading | None = None
+    lease_us: int = LEASE_US
 
     def __call__(self, tx: Tx) -> Claimed:
         row = load_action(tx, self.action_id)
@@ -212,7 +220,16 @@ class Claiming:
             return Claimed(None, over)
         sealed, approval = authorised(tx, row, self.enforces)
         read = {} if retry else check_reading(tx, row, sealed, approval, self.reading)
-        started, claimed = begin(tx, row, sealed, row.decided, holder=self.holder, approval=approval, **read)
+        started, claimed = begin(
+            tx,
+            row,
+            sealed,
+            row.decided,
+            holder=self.holder,
+            approval=approval,
+            lease_us=self.lease_us,
+            **read,
+        )
         save(tx, row, started)
         if read and self.reading is not None:
             keep_before(tx, started, sealed, self.reading)
@@ -280,6 +297,7 @@ _HOW = {
     **dict.fromkeys(DISPATCHED, "A serving process carries it out by itself."),
     ExecutorKind.CALLER: "A caller's function runs in the process that registered it; see `gate.resume`.",
     ExecutorKind.PERMITTED: "Its executor runs it: POST /v1/actions/{id}/permit at the server.",
+    ExecutorKind.QUESTION: "A person answers it, and nothing is run.",
 }
 _ADVICE = {
     ActionState.HELD: "It waits for a person.",

@@ -9,7 +9,8 @@
    an edit that is provably tighter: only amounts changed, and each came down without crossing zero.
 3. Reject needs a reason code. Edit supersedes: the new arguments become the next revision, decided by the
    policy anew and held for a person even where the policy would let it pass; denied where it denies.
-4. Decisions made with an agent's key do not exist: the caller is a person (P1).
+4. A question takes `respond` or a rejection, from any reviewer (`questions.py`).
+5. Decisions made with an agent's key do not exist: the caller is a person (P1).
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from interlock.gate.following import follow
 from interlock.gate.kept import keep
 from interlock.gate.opening import new_row, record
 from interlock.gate.package import Sealed
+from interlock.gate.questions import check_response
 from interlock.gate.reading import check_shown
 from interlock.gate.records import (
     UNANSWERED,
@@ -76,6 +78,7 @@ class Answer(StrEnum):
     APPROVE = "approve"
     REJECT = "reject"
     EDIT = "edit"
+    RESPOND = "respond"
 
 
 class ReasonCode(StrEnum):
@@ -98,6 +101,7 @@ class HumanDecision:
     Attributes:
         expected_hash: the review hash of what the person was shown.
         args: for an edit, all effective arguments as parsed JSON.
+        response: to a question: the option, or the words.
     """
 
     answer: Answer
@@ -105,12 +109,15 @@ class HumanDecision:
     reason_code: ReasonCode | None = None
     note: str = ""
     args: Mapping[str, Any] | None = field(default=None)
+    response: str | None = None
 
     def __post_init__(self) -> None:
         if self.answer is Answer.REJECT and self.reason_code is None:
             raise MissingField("a rejection names its reason", path="$.reason_code", fix=_REASONS)
         if (self.answer is Answer.EDIT) != (self.args is not None):
             raise InvalidInput("an edit, and only an edit, carries the new arguments", path="$.args")
+        if (self.answer is Answer.RESPOND) != (self.response is not None):
+            raise InvalidInput("`respond`, and only that, carries a response", path="$.response")
         if len(self.note) > MAX_NOTE:
             raise InvalidInput(f"a note has at most {MAX_NOTE} characters", path="$.note")
 
@@ -158,7 +165,11 @@ class Deciding:
         if package.review_hash != approval.review_hash:
             raise Changed("What is stored about this request is not what was shown; nobody can decide on it.")
         solo = self.policy.people == "solo" and alone(tx)
+        if self.decision.answer is not Answer.REJECT:
+            check_response(row.executor, self.decision.response, sealed.binding.args)
         match self.decision.answer:
+            case Answer.RESPOND:
+                return self._respond(tx, approval, row, person, solo)
             case Answer.APPROVE:
                 check_shown(row, approval, package.context)
                 edited = False
@@ -202,8 +213,9 @@ class Deciding:
     ) -> None:
         answer = self.decision
         note = None
-        if answer.note:
-            note = keep(tx, canonical({"note": visible(answer.note, MAX_NOTE)}), row)
+        if answer.note or answer.response is not None:
+            said = {} if answer.response is None else {"response": answer.response}
+            note = keep(tx, canonical({"note": visible(answer.note, MAX_NOTE), **said}), row)
         decision = add_decision(
             tx,
             DecisionRow(
@@ -233,6 +245,7 @@ class Deciding:
             reason_code=decision.reason_code,
             solo=solo,
             **({"tightened": True} if tightened else {}),
+            **({"response": note.commitment} if answer.response is not None and note is not None else {}),
         )
 
     def _approve(
@@ -253,6 +266,11 @@ class Deciding:
         moved = move(tx, row, ActionState.APPROVED, expires_at=until)
         follow(tx, moved)
         return Decided(approval.id, moved)
+
+    def _respond(self, tx: Tx, approval: ApprovalRow, row: ActionRow, person: str, solo: bool) -> Decided:
+        self._record(tx, approval, row, person, solo)
+        save_approval(tx, approval, state="answered")
+        return Decided(approval.id, move(tx, row, ActionState.ANSWERED))
 
     def _reject(self, tx: Tx, approval: ApprovalRow, row: ActionRow, person: str, solo: bool) -> Decided:
         self._record(tx, approval, row, person, solo)

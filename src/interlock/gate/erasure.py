@@ -2,7 +2,7 @@
 
 1. A subject is whom an action is about: its principal, or ``agent:<name>`` where it has none. Everything
    sealed about an action (arguments, context, nonces, what was shown, notes, results) is under its subject's
-   key.
+   key, and so is what a session for that principal recorded.
 2. Nothing is erased while an action of the subject is open: somebody waits for it, runs it, or has to find
    out what it did.
 3. One transaction deletes the key, marks it as erased and appends ``subject.erased``. Afterwards the key is

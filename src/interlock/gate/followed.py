@@ -11,7 +11,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import NamedTuple
 
 from sqlalchemy import bindparam, select, update
@@ -43,11 +43,13 @@ _ROW = Prepared(
     )
 )
 _ADD = insert_into(t.followed)
+_a = t.actions.c
 _SET = Prepared(
     update(t.followed)
     .where(_f.namespace == bindparam("ns"), _f.agent == bindparam("agent_"))
     .values(position=bindparam("position_"), holder=bindparam("holder_"), until=bindparam("until_"))
 )
+_TOPIC = Prepared(select(_a.topic).where(_a.namespace == bindparam("ns"), _a.id == bindparam("id_")).limit(1))
 
 
 def begin(tx: Tx, agent: str, position: int) -> None:
@@ -82,6 +84,10 @@ def advance(tx: Tx, agent: str, holder: str, position: int, *, leave: bool = Fal
     return True
 
 
-def proposed_by(tx: Tx, agent: str, actions: Collection[str]) -> frozenset[str]:
-    """Those of the actions that the agent proposed, and what takes one of its actions back."""
-    return frozenset(id for id in actions if agent_of(tx, id) == agent)
+def proposed_by(
+    tx: Tx, agent: str, actions: Collection[str], covers: Callable[[str], bool] = lambda _: True
+) -> frozenset[str]:
+    """Those of the actions that the agent proposed, and what takes one of its actions back, under topics that
+    are covered."""
+    ours = {id: tx.one(_TOPIC, id_=id) for id in actions if agent_of(tx, id) == agent}
+    return frozenset(id for id, row in ours.items() if row and covers(row[0]))

@@ -30,7 +30,15 @@ from interlock.gate import (
 from interlock.gate.active import PolicyMoved
 from interlock.gate.backlog import Place
 from interlock.gate.checkpoints import Checkpoint
-from interlock.gate.claim import Claim, Claimed, Claiming, Enforces, NeedsRedeciding
+from interlock.gate.claim import (
+    LEASE_US,
+    LONGEST_LEASE_SEC,
+    Claim,
+    Claimed,
+    Claiming,
+    Enforces,
+    NeedsRedeciding,
+)
 from interlock.gate.decide import Decided, Deciding, HumanDecision
 from interlock.gate.opening import Proposed
 from interlock.gate.package import title
@@ -206,14 +214,18 @@ class Gatekeeper:
         inline: bool = False,
         dispatching: bool = False,
         predecessor: str | None = None,
+        cannot: frozenset[str] = frozenset(),
+        host: str | None = None,
         apart: Executor | None = None,
     ) -> Proposed:
         """As `propose`, without blocking the event loop; concurrent proposals share transactions.
 
         Args:
+            host: claim an allowed caller's action at once for this holder (`hosted.py`).
             apart: where a proposal is prepared whose arguments are so many that it takes a while.
         """
-        preparing = self._preparing(proposal, caller, registered, _kinds(inline, dispatching), predecessor)
+        kinds = _kinds(inline or host is not None, dispatching)
+        preparing = self._preparing(proposal, caller, registered, kinds, predecessor, cannot, host)
 
         async def build() -> Proposing:
             if apart is None:
@@ -237,6 +249,7 @@ class Gatekeeper:
         executes: Collection[ExecutorKind],
         predecessor: str | None,
         cannot: frozenset[str] = frozenset(),
+        host: str | None = None,
     ) -> Callable[[Policy], Proposing]:
         def build(policy: Policy) -> Proposing:
             return prepare(
@@ -246,15 +259,17 @@ class Gatekeeper:
                 self.journal.vault,
                 namespace=self.journal.namespace,
                 registered=registered,
-                enforces=self._enforcing(cannot),
+                enforces=self.enforcing(cannot),
                 holder=self.holder,
+                host=host,
                 executes=executes,
                 predecessor=predecessor,
             )
 
         return build
 
-    def _enforcing(self, cannot: frozenset[str]) -> Enforces:
+    def enforcing(self, cannot: frozenset[str]) -> Enforces:
+        """The constraints each executor can enforce, where a caller's function cannot be held to these."""
         if not cannot:
             return self._enforces
         return {**self._enforces, ExecutorKind.CALLER: self._enforces[ExecutorKind.CALLER] - cannot}
@@ -340,21 +355,26 @@ class Gatekeeper:
         *executors: ExecutorKind,
         fence: Callable[[Tx], None] | None = None,
         cannot: frozenset[str] = frozenset(),
+        lease_sec: int | None = None,
     ) -> Claim:
         """Claim an action for this process, which runs what these kinds of executor run.
 
         Args:
             fence: refuses, inside the transaction, where this process was taken for dead.
             cannot: as in `propose`.
+            lease_sec: how long nobody need renew, at most `LONGEST_LEASE_SEC`: for what another process runs
+                and reports. 15 seconds by default.
 
         Raises:
             NotClaimable, ProbeUnavailable, Drifted, InDoubt, Expired, ConstraintUnenforceable, Tampered,
             ClockJumped: it does not run.
         """
 
+        lease_us = LEASE_US if lease_sec is None else min(lease_sec, LONGEST_LEASE_SEC) * 1_000_000
+
         def build(policy: Policy, reading: Reading | None) -> Callable[[Tx], Claimed]:
-            enforces = self._enforcing(cannot)
-            claiming = Claiming(action_id, self.holder, executors, policy, enforces, reading)
+            enforces = self.enforcing(cannot)
+            claiming = Claiming(action_id, self.holder, executors, policy, enforces, reading, lease_us)
 
             def fenced(tx: Tx) -> Claimed:
                 if fence is not None:
@@ -469,6 +489,9 @@ class Gatekeeper:
         """
 
         def look(tx: Tx) -> str | None:
+            switch = stops.covering(tx, claimed.binding.agent, claimed.binding.topic)
+            if switch is not None:
+                return f"a kill switch is on for {switch.words}"
             row = load_action(tx, claimed.action_id, claimed.revision)
             if not settle.holds(row, claimed):
                 return "the claim holds the action no more"
@@ -476,8 +499,7 @@ class Gatekeeper:
                 return "the lease of the claim has lapsed"
             return None
 
-        stopped = self.halted([claimed])
-        return stopped[0][1] if stopped else self.journal.look(look)
+        return self.journal.look(look)
 
     def renew(self, claimed: Sequence[Claim]) -> list[Claim]:
         """Extend the leases of claims that are worked on, all at once; those that still hold something."""
@@ -492,12 +514,13 @@ class Gatekeeper:
 
         return self.journal.commit(extend)
 
+    async def settle_async(self, claimed: Claim, report: settle.Report) -> ActionRow:
+        """As `settle`, without blocking the event loop. `KeyNeeded` is the caller's to answer."""
+        return _settled(await self.journal.commit_async(partial(settle.settle, claim=claimed, report=report)))
+
     def settle(self, claimed: Claim, report: settle.Report) -> ActionRow:
         """Record what became of a claim. Raises `StaleClaim` where it no longer holds the action."""
-        settled = self.journal.commit(partial(settle.settle, claim=claimed, report=report))
-        if settled.refusal is not None:
-            raise settled.refusal
-        return settled.action
+        return _settled(self.journal.commit(partial(settle.settle, claim=claimed, report=report)))
 
     # --- time --------------------------------------------------------------------------------------------
 
@@ -515,6 +538,12 @@ class Gatekeeper:
 
 def _kinds(inline: bool, dispatching: bool) -> Collection[ExecutorKind]:
     return (*((ExecutorKind.CALLER,) if inline else ()), *(DISPATCHED if dispatching else ()))
+
+
+def _settled(settled: settle.Settled) -> ActionRow:
+    if settled.refusal is not None:
+        raise settled.refusal
+    return settled.action
 
 
 def _unwrap(proposed: Proposed) -> Proposed:

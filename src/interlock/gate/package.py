@@ -19,6 +19,7 @@ from interlock.model.actions import Proposal, Signals
 from interlock.model.binding import Binding, review_hash
 from interlock.model.canonical import Json, canonical
 from interlock.model.errors import Tampered
+from interlock.model.questions import is_question, question_title
 from interlock.model.readings import Reading
 from interlock.model.verdicts import Lane, Verdict
 from interlock.policy import BASELINE, Policy, Question, commitment, document_of
@@ -243,6 +244,8 @@ class Package:
 
 def title(policy: Policy, topic: str, args: Mapping[str, Json]) -> str:
     """One line for a person: the catalogue's template over the real arguments."""
+    if is_question(topic):
+        return question_title(args)
     entry = policy.entry(topic)
     if entry is not None:
         return entry.render(args, topic)

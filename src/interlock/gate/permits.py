@@ -25,6 +25,7 @@ from sqlalchemy import bindparam, select, text
 from interlock.gate import settle, stops
 from interlock.gate.before import keep_before
 from interlock.gate.claim import (
+    LEASE_US,
     Claim,
     Enforces,
     authorised,
@@ -263,7 +264,15 @@ class Redeeming:
         check_host(self.policy, row, sealed)
         read = check_reading(tx, row, sealed, approval, self.reading)
         started, claim = begin(
-            tx, row, sealed, row.decided, holder=permit.id, approval=approval, permit=permit.id, **read
+            tx,
+            row,
+            sealed,
+            row.decided,
+            holder=permit.id,
+            approval=approval,
+            lease_us=LEASE_US,
+            permit=permit.id,
+            **read,
         )
         save(tx, row, started)
         if read and self.reading is not None:
@@ -342,6 +351,14 @@ def _ran_offline(tx: Tx, row: ActionRow, permit: PermitRow, **under: Json) -> Ac
     """The row of what ran without asking: since it was permitted, for all anybody knows, and under the
     approval with which its permit was minted; what that rests on was checked then."""
     approval = approval_of(tx, row) if row.decided.held else None
+    began = permit.minted_at
     return start(
-        tx, row, holder=permit.id, approval=approval, began=permit.minted_at, permit=permit.id, **under
+        tx,
+        row,
+        holder=permit.id,
+        approval=approval,
+        lease_us=LEASE_US,
+        began=began,
+        permit=permit.id,
+        **under,
     )

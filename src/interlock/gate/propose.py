@@ -5,7 +5,8 @@
 2. Idempotency. A caller's key belongs to one request of one agent for ever: the same bytes get the first
    action back, other bytes are refused and the refusal is recorded. Without a key, the framework's call id
    makes one; without either, the request attaches to an equal one that is still open, and otherwise names it
-   as its predecessor. Whatever callers call a request is kept as a keyed hash.
+   as its predecessor. Whoever sends such a request again because no answer came says so by its `attempt`,
+   and gets that answer. Whatever callers call a request is kept as a keyed hash.
 3. Whether a kill switch covers it is known inside the transaction only; then it is decided once more, with
    that among its inputs, and denied.
 4. An allowed action whose executor is the calling process may be claimed in the same transaction. One that
@@ -23,7 +24,7 @@ from itertools import chain, islice
 
 from sqlalchemy import bindparam, select, update
 
-from interlock.gate import checkpoints, stops
+from interlock.gate import checkpoints, questions, sessions, stops
 from interlock.gate.active import require_snapshot
 from interlock.gate.claim import Enforces
 from interlock.gate.opening import Proposed, new_row, record, state_under
@@ -49,6 +50,7 @@ from interlock.model.errors import (
     UnknownTopic,
 )
 from interlock.model.ids import check_id, new_id
+from interlock.model.questions import checked_question, is_question
 from interlock.model.topics import parse_topic
 from interlock.model.verdicts import Verdict
 from interlock.policy import (
@@ -102,6 +104,7 @@ class Proposing:
     enforces: Enforces
     mark: bytes | None = None
     checkpoint: bytes | None = field(default=None, repr=False)
+    attempt: str | None = None
 
     def __call__(self, tx: Tx) -> Proposed:
         require_snapshot(tx, self.policy.snapshot)
@@ -120,20 +123,29 @@ class Proposing:
             self._check_predecessor(tx, row.predecessor)
         switch = stops.covering(tx, row.agent, row.topic)
         known = self._known(tx)
+        sent = None if self.attempt is None else known[self.attempt]
+        if sent is not None:
+            earlier = self._earlier(tx, sent)
+            if earlier.fingerprint != row.fingerprint:
+                return self._conflict(tx, earlier)
+            return Proposed(earlier, created=False)
         first = known[self.key]
         if first is not None:
             earlier = self._earlier(tx, first)
             if earlier.fingerprint != row.fingerprint:
                 return self._conflict(tx, earlier)
             if self.key != self.unnamed or earlier.status.open:
+                if self.attempt is not None:
+                    self._name(tx, known, self.attempt, earlier.id)
                 return Proposed(earlier, created=False)
             row = row._replace(predecessor=row.predecessor or earlier.id)
+        self._check_session(tx)
         for name in self.names:  # the same request without a key attaches to this one while it is open
             if known[name] is None:
-                tx.insert(_ADD_KEY, (tx.namespace, row.agent, name, row.id))
+                self._name(tx, known, name, row.id)
             else:
                 tx.save(_TAKE_OVER, row.agent, name, agent_=row.agent, key_=name, action_=row.id)
-            known[name] = row.id
+                known[name] = row.id
         sealed, verdict = self.sealed, self.verdict
         if switch is not None:
             sealed = replace(sealed, stopped=switch.id)
@@ -159,11 +171,20 @@ class Proposing:
         """The name of this request for whoever repeats it without a key."""
         return f"open:{self.row.fingerprint}"
 
+    def _name(self, tx: Tx, known: dict[str, str | None], name: str, action_id: str) -> None:
+        tx.insert(_ADD_KEY, (tx.namespace, self.row.agent, name, action_id))
+        known[name] = action_id
+
+    def _check_session(self, tx: Tx) -> None:
+        """Raises `SessionRefused` for something new in a session that is not open for it."""
+        binding = self.sealed.binding
+        sessions.check_proposed(tx, binding.session, binding.agent, binding.principal)
+
     @property
     def names(self) -> tuple[str, ...]:
-        """Under which it is remembered."""
-        unnamed = self.unnamed
-        return (unnamed,) if self.key == unnamed else (self.key, unnamed)
+        """Under which it is remembered; the last is that of this sending of it, if it has one."""
+        own = (self.unnamed,) if self.key == self.unnamed else (self.key, self.unnamed)
+        return own if self.attempt is None else (*own, self.attempt)
 
     def _known(self, tx: Tx) -> dict[str, str | None]:
         """The actions that names of this agent's requests stand for; at least the names of this one."""
@@ -216,6 +237,7 @@ def prepare(
     registered: bool,
     enforces: Enforces,
     holder: str | None = None,
+    host: str | None = None,
     executes: Collection[ExecutorKind] = (),
     predecessor: str | None = None,
 ) -> Proposing:
@@ -226,14 +248,18 @@ def prepare(
             proposal's tags count and a topic outside the catalogue is known.
         holder, executes: this process and the kinds of executor it is: an allowed action of theirs is claimed
             at once, unless its probe has to be read before.
+        host: who claims a caller's action in the place of `holder`.
 
     Raises:
         InvalidInput: (a subclass) for every value that is not acceptable.
         OutOfScope, Forbidden: the caller may not propose this.
+
+    What comes of it also raises `SessionRefused` (`sessions.py`, rule 5).
     """
     topic = parse_topic(proposal.topic)
     agent = caller.check_topic(topic)
-    if not (registered or policy.knows(topic)):
+    asks = is_question(topic)
+    if not (asks or registered or policy.knows(topic)):
         near = policy.suggest(topic)
         raise UnknownTopic(
             f"{topic} is not in the catalogue and no rule names it"
@@ -243,9 +269,9 @@ def prepare(
     _check_words(proposal)
     if predecessor is not None:
         check_id(predecessor, "act", "$.retry_of")
-    args = policy.check_args(topic, proposal.args)
+    args = checked_question(proposal.args) if asks else policy.check_args(topic, proposal.args)
     entry = policy.entry(topic)
-    kind, executor = _executor(entry)
+    kind, executor = (ExecutorKind.QUESTION, questions.EXECUTOR) if asks else _executor(entry)
     binding = Binding(
         namespace=namespace,
         topic=topic,
@@ -261,7 +287,7 @@ def prepare(
         binding,
         os.urandom(NONCE_BYTES),
         BASELINE if proposal.confidence is None else Signals(confidence=proposal.confidence),
-        proposal.tags if registered else None,
+        () if asks else proposal.tags if registered else None,
         words_of(proposal),
     )
     fingerprint = vault.mac(
@@ -275,6 +301,10 @@ def prepare(
         proposal.parent_action,
     ).hex()
     verdict = policy.decide(sealed.question)
+    if asks:
+        questions.check_asked(verdict)
+    if kind is ExecutorKind.CALLER and host is not None:
+        holder = host
     row = new_row(
         policy,
         sealed,
@@ -295,6 +325,7 @@ def prepare(
         enforces,
         caller.mark,
         proposal.checkpoint,
+        _attempt(proposal, vault, row),
     )
 
 
@@ -322,11 +353,18 @@ def _key(proposal: Proposal, vault: Vault, row: ActionRow) -> str:
     return f"open:{row.fingerprint}"
 
 
+def _attempt(proposal: Proposal, vault: Vault, row: ActionRow) -> str | None:
+    if proposal.attempt is None or proposal.idempotency_key is not None or proposal.call_id is not None:
+        return None
+    return "sent:" + vault.mac("sent", row.agent, proposal.attempt).hex()
+
+
 def _check_words(proposal: Proposal) -> None:
     checkpoints.check_size(proposal.checkpoint)
     for name, value in (
         ("idempotency_key", proposal.idempotency_key),
         ("call_id", proposal.call_id),
+        ("attempt", proposal.attempt),
         ("session", proposal.session),
         ("principal", proposal.principal),
         ("parent_action", proposal.parent_action),

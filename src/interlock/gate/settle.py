@@ -93,8 +93,21 @@ def renew(tx: Tx, claim: Claim) -> bool:
         return False
     if not holds(row, claim):
         return False
-    save(tx, row, row._replace(lease_until=tx.now + LEASE_US))
+    extend(tx, row)
     return True
+
+
+def extend(tx: Tx, row: ActionRow) -> int:
+    """Extend the lease of an action that is executing; until when. A longer one is not made shorter.
+
+    Raises:
+        StaleClaim: nobody is executing it any more.
+    """
+    if row.status is not ActionState.EXECUTING:
+        raise StaleClaim(f"{row.id} is {row.state}; its lease is over.")
+    until = max(row.lease_until or 0, tx.now + LEASE_US)
+    save(tx, row, row._replace(lease_until=until))
+    return until
 
 
 def holds(row: ActionRow, claim: Claim) -> bool:

@@ -49,6 +49,7 @@ STATES = (
     ActionState.APPROVED,
     ActionState.ALLOWED,
     ActionState.REJECTED,
+    ActionState.ANSWERED,
     ActionState.SUPERSEDED,
     ActionState.DENIED,
     ActionState.EXPIRED,
@@ -70,7 +71,7 @@ _ENDS = {
     Kind.APPROVAL_UNANSWERED: ActionState.ALLOWED,
 }
 _OUTCOMES = {Kind.ACTION_SETTLED, Kind.ACTION_IN_DOUBT, Kind.ACTION_RECONCILED, Kind.ACTION_LATE_REPORT}
-_ANSWERS = {"approve": ActionState.APPROVED, "reject": ActionState.REJECTED}
+_ANSWERS = {"approve": ActionState.APPROVED, "reject": ActionState.REJECTED, "respond": ActionState.ANSWERED}
 
 
 def event_of(number: int, kind: str, at: int, entry: Mapping[str, Any]) -> Event | None:

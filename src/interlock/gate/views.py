@@ -17,7 +17,7 @@ import orjson
 from interlock.gate import lists, settle, stops
 from interlock.gate.claim import shown
 from interlock.gate.deadlines import coming, timed
-from interlock.gate.decide import check_duties
+from interlock.gate.decide import check_duties, difference
 from interlock.gate.kept import kept
 from interlock.gate.package import Package, Sealed
 from interlock.gate.records import (
@@ -52,11 +52,12 @@ from interlock.gate.world import again, why_not_approve, world
 from interlock.identity import Caller, KeyKind, Person, Role
 from interlock.identity.people import alone, people
 from interlock.journal import Journal, Tx
-from interlock.model.actions import ActionState
+from interlock.model.actions import ActionState, ExecutorKind
 from interlock.model.binding import Binding
 from interlock.model.canonical import Json
 from interlock.model.errors import Erased, InvalidInput, NotFound, SeparationOfDuties, Tampered
 from interlock.model.ids import iso
+from interlock.model.sessions import is_issued
 from interlock.model.text import visible
 from interlock.model.verdicts import OnTimeout
 from interlock.policy import Policy
@@ -136,7 +137,7 @@ class Views:
         """
         args = orjson.loads(proposed.canonical())["args"]  # as whoever reads them later reads them
         title = self._titles(row.decided.snapshot, row.topic, args)
-        return self._told(self._recorded(row, args, proposed.executor.get("name"), title))
+        return self._told(self._recorded(row, proposed, args, title))
 
     def _action(self, tx: Tx, row: ActionRow) -> View:
         approval = approval_of(tx, row)
@@ -150,9 +151,10 @@ class Views:
             if approval is None
             else shown(tx, row, approval).summary
         )
-        args, name = (None, None) if binding is None else (binding.args, binding.executor.get("name"))
-        view = self._recorded(row, args, name, title)
+        view = self._recorded(row, binding, None if binding is None else binding.args, title)
         view["rollback"] = rollback_shown(tx, row)
+        if row.revision > 1 and binding is not None:
+            view["edited"] = _edits(tx, row, binding)
         if approval is not None:
             approval = timed(tx, approval, row)
             view["owner"] = approval.owner
@@ -169,6 +171,11 @@ class Views:
             answer = _answer(tx, approval)
             if answer is not None and row.status is ActionState.REJECTED:
                 view["rejection"] = {"reason_code": answer.reason_code, "note": _note(tx, answer)}
+            elif answer is not None and row.status is ActionState.ANSWERED:
+                view["answer"] = {
+                    "response": _said(tx, answer, "response"),
+                    "note": _note(tx, answer) or None,
+                }
         found = _output(tx, row)
         if found is not None:
             view["outcome"] = {"state": row.state, "at": iso(row.changed_at), "note": found[0]}
@@ -177,9 +184,9 @@ class Views:
         return self._told(view)
 
     def _recorded(
-        self, row: ActionRow, args: Mapping[str, Json] | None, executor_name: Json, title: str
+        self, row: ActionRow, binding: Binding | None, args: Mapping[str, Json] | None, title: str
     ) -> View:
-        """What the row and the sealed arguments tell, None where those were erased."""
+        """What the row and the sealed binding tell, None where it was erased; `args` as they are read."""
         verdict = row.decided
         return {
             "id": row.id,
@@ -189,7 +196,8 @@ class Views:
             "agent": row.agent,
             "title": title,
             "args": {} if args is None else args,
-            "erased": args is None,
+            "erased": binding is None,
+            "session": None if binding is None else _session(binding.session),
             "tier": None if verdict.tier is None else int(verdict.tier),
             "decision": verdict.decision.value,
             "rule": verdict.rule,
@@ -203,7 +211,7 @@ class Views:
             "policy": verdict.snapshot,
             "action_hash": row.action_hash,
             "executor": row.executor,
-            "executor_name": executor_name,
+            "executor_name": None if binding is None else binding.executor.get("name"),
             "proposed_at": iso(row.proposed_at),
             "changed_at": iso(row.changed_at),
             "expires_at": None if row.expires_at is None else iso(row.expires_at),
@@ -345,6 +353,11 @@ class Views:
                 "solo": bool(answer.solo),
                 "reason_code": answer.reason_code,
                 "note": _note(tx, answer),
+                **(
+                    {"response": _said(tx, answer, "response")}
+                    if row.executor == ExecutorKind.QUESTION
+                    else {}
+                ),
             },
         }
 
@@ -363,10 +376,12 @@ class Views:
         reviews = caller.person is not None and Role.REVIEWER in caller.roles
         if approval.state != "held" or not reviews:
             why = "Only a reviewer decides." if not reviews else f"It is {approval.state}."
-            return {"approve": False, "reject": False, "edit": False, "why_not": why}
+            return {"approve": False, "reject": False, "edit": False, "respond": False, "why_not": why}
         if _frozen(tx, approval, row) is not None:
             why = "A kill switch is on: it is frozen, and its deadline pauses."
-            return {"approve": False, "reject": True, "edit": False, "why_not": why}
+            return {"approve": False, "reject": True, "edit": False, "respond": False, "why_not": why}
+        if row.executor == ExecutorKind.QUESTION:
+            return {"approve": False, "reject": True, "edit": False, "respond": True, "why_not": None}
         why_not = None
         if not solo and caller.person is not None:
             try:
@@ -377,7 +392,13 @@ class Views:
                 why_not = error.detail
         why_not = why_not or why_not_approve(row, approval, context)
         edit = row.undoes is None
-        return {"approve": why_not is None, "reject": True, "edit": edit, "why_not": why_not}
+        approve = why_not is None
+        return {"approve": approve, "reject": True, "edit": edit, "respond": False, "why_not": why_not}
+
+
+def _session(session: str | None) -> View | None:
+    """The session as it was named, and whether that is one of the gate's own, or anybody's word."""
+    return None if session is None else {"id": session, "issued": is_issued(session)}
 
 
 def _takes_back(context: Mapping[str, Json], names: Mapping[str, Person]) -> View | None:
@@ -400,6 +421,12 @@ def _binding(tx: Tx, row: ActionRow) -> Binding | None:
         return Sealed.read(tx.unseal(row.payload), row.action_hash).binding
     except Erased:
         return None
+
+
+def _edits(tx: Tx, row: ActionRow, binding: Binding) -> list[Json]:
+    """Field by field, what people changed since the agent proposed it. Raises `Tampered`."""
+    proposed = _binding(tx, load_action(tx, row.id, 1))
+    return [] if proposed is None else difference(proposed.args, binding.args)
 
 
 def _end(row: ActionRow) -> OnTimeout:
@@ -436,8 +463,13 @@ def _answer(tx: Tx, approval: ApprovalRow) -> DecisionRow | None:
 
 
 def _note(tx: Tx, answer: DecisionRow) -> str | None:
+    return _said(tx, answer, "note")
+
+
+def _said(tx: Tx, answer: DecisionRow, what: str) -> str | None:
+    """What a person wrote: the `note`, or the `response` to a question."""
     try:
-        return None if answer.note is None else kept(tx, answer.note, answer.note_hash)["note"]
+        return None if answer.note is None else kept(tx, answer.note, answer.note_hash).get(what)
     except Erased:
         return ERASED
 

@@ -62,6 +62,9 @@ def message(view: View, home: str | None) -> str:
             rejection = view.get("rejection") or {}
             why = ", ".join(x for x in (rejection.get("reason_code"), rejection.get("note")) if x)
             return f"Rejected by a person: “{title}” ({why or 'no reason given'}). It did not run."
+        case ActionState.ANSWERED:
+            answer = view.get("answer") or {}
+            return f"Answered by a person: {answer.get('response') or ERASED}"
         case ActionState.EXPIRED:
             return f"Expired: “{title}” was not decided, or not run, in time. It did not run."
         case ActionState.IN_DOUBT:

@@ -13,8 +13,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from interlock.dispatch import CALLER_ENFORCES, ENFORCES, Connectors, Credentials, Prober
-from interlock.dispatch.lease import Leases
-from interlock.gate import PERMITTED_ENFORCES, Eraser, Gatekeeper, KillSwitches, Permits, Views
+from interlock.dispatch.lease import OwnLeases
+from interlock.gate import (
+    PERMITTED_ENFORCES,
+    AcceptedTools,
+    Eraser,
+    Gatekeeper,
+    KillSwitches,
+    Permits,
+    Sessions,
+    Views,
+)
 from interlock.gate.telling import Telling
 from interlock.home.connections import Connections
 from interlock.home.database import open_database
@@ -43,8 +52,8 @@ class Home:
     """An open installation.
 
     Attributes:
-        path: the folder. gate, permits, kill_switches, views, keyring, roster, eraser, publisher, recovery,
-            witnesses, leases: the rooms, wired. permit_keys: what signs permits.
+        path: the folder. gate, permits, kill_switches, tools, sessions, views, keyring, roster, eraser,
+            publisher, recovery, witnesses, leases: the rooms, wired. permit_keys: what signs permits.
     """
 
     def __init__(self, path: Path, keystore: Keystore, journal: Journal) -> None:
@@ -68,7 +77,9 @@ class Home:
         self.permit_keys = PermitKeyFiles(path / "keystore", journal.clock)
         self.permits = Permits(self.gate, self.permit_keys, keystore.origin)
         self.kill_switches = KillSwitches(self.gate)
-        self.leases = Leases(self.gate)
+        self.tools = AcceptedTools(journal)
+        self.sessions = Sessions(journal)
+        self.leases = OwnLeases(self.gate)
         self.webhooks = WebhookFiles(path)
         journal.appended.append(Telling(self.webhooks.all))
         erased = ErasedKeys(path / "ledger" / "erased")

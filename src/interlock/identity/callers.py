@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from interlock.model.errors import Forbidden, OutOfScope
+from interlock.model.questions import is_question
 from interlock.model.topics import TopicPattern
 
 
@@ -56,9 +57,7 @@ class Caller:
 
     def owns(self, agent: str, topic: str) -> bool:
         """Whether this caller may see and withdraw what that agent proposed: its name, within its topics."""
-        return (
-            self.proposes and self.agent == agent and any(pattern.matches(topic) for pattern in self.topics)
-        )
+        return self.proposes and self.agent == agent and self._covers(topic)
 
     def check_topic(self, topic: str) -> str:
         """The agent's name, if this caller may propose the topic.
@@ -71,7 +70,13 @@ class Caller:
         for pattern in self.topics:  # asked about every proposal
             if pattern.matches(topic):
                 return self.agent
+        if is_question(topic):  # questions are in everybody's
+            return self.agent
         raise OutOfScope(f"This key may not propose {topic}.")
+
+    def _covers(self, topic: str) -> bool:
+        """Whether the topic is in the key's scope; questions are in everybody's."""
+        return is_question(topic) or any(pattern.matches(topic) for pattern in self.topics)
 
     def check_executor(self, name: str) -> str:
         """The executor's name, if the caller is that executor.

@@ -205,18 +205,16 @@ class Keyring:
                 raise _refused()
             key, digest = _read(tx, row)
             known = hmac.compare_digest(digest, hashed)
-            live = key.revoked_at is None and (key.expires_at is None or tx.now < key.expires_at)
-            if not known or not live or key.kind.value != found[1]:
+            if not known or not _live(tx, key) or key.kind.value != found[1]:
                 raise _refused()
             if key.kind is KeyKind.PERSON:
                 person = next((p for p in people(tx) if p.id == key.person), None)
                 if person is None:
                     raise _refused()
                 return Caller(key.kind, key.id, person=person.id, roles=person.roles)
-            scope = tuple(TopicPattern.parse(topic) for topic in key.topics)
             if key.kind is KeyKind.EXECUTOR:
-                return Caller(key.kind, key.id, executor=key.name, topics=scope)
-            return Caller(key.kind, key.id, agent=key.name, operator=key.person, topics=scope, mark=row[-1])
+                return Caller(key.kind, key.id, executor=key.name, topics=_scope(key))
+            return _proposer(key, row[-1])
 
         try:
             caller = self._journal.look(look)
@@ -232,6 +230,24 @@ class Keyring:
                     self._remembered.popitem(last=False)
         return caller
 
+    def standing_for(self, identifier: str) -> Caller:
+        """The caller of an agent's or adapter's key, for trusted code that knows another way who asks.
+
+        Raises:
+            Unauthenticated: there is no such key, it is another's, or it has expired or is revoked.
+        """
+
+        def look(tx: Tx) -> Caller:
+            row = tx.one(_ONE, id_=identifier)
+            if row is None:
+                raise _refused()
+            key, _ = _read(tx, row)
+            if key.kind not in (KeyKind.AGENT, KeyKind.ADAPTER) or not _live(tx, key):
+                raise _refused()
+            return _proposer(key, row[-1])
+
+        return self._journal.look(look)
+
     def remembered(self, token: str) -> Caller | None:
         """The agent's caller that `authenticate` found behind a token before; it may be revoked since.
 
@@ -240,6 +256,18 @@ class Keyring:
         """
         with self._lock:
             return self._remembered.get(self._journal.vault.mac("token", token))
+
+
+def _live(tx: Tx, key: Key) -> bool:
+    return key.revoked_at is None and (key.expires_at is None or tx.now < key.expires_at)
+
+
+def _scope(key: Key) -> tuple[TopicPattern, ...]:
+    return tuple(TopicPattern.parse(topic) for topic in key.topics)
+
+
+def _proposer(key: Key, mark: bytes) -> Caller:
+    return Caller(key.kind, key.id, agent=key.name, operator=key.person, topics=_scope(key), mark=mark)
 
 
 def record_stopped(tx: Tx, since: int) -> None:

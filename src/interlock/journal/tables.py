@@ -413,6 +413,64 @@ console_sessions = _table(
     _bytes("mac"),
 )
 
+sessions = _heap(
+    "sessions",
+    _text("id", key=True),
+    _text("agent"),
+    _text("principal", null=True),
+    _text("name", null=True),
+    _text("state"),
+    _number("payload"),
+    _text("hash"),
+    _number("records"),
+    _number("size"),
+    _time("opened_at"),
+    _time("ended_at", null=True),
+    _bytes("mac"),
+    Index("sessions_by_name", "namespace", "name"),
+)
+"""Runs of agents that trusted code opened. `principal` and `name` (the host's own word for it) are keyed
+hashes; `payload` is the number of both as they were sealed, `hash` the commitment to them. `size` is how many
+bytes its `records` have."""
+
+session_records = _heap(
+    "session_records",
+    _text("session", key=True),
+    _number("number", key=True),
+    _text("kind"),
+    _text("name"),
+    _text("action_id", null=True),
+    _number("payload"),
+    _text("hash"),
+    _time("at"),
+    _bytes("mac"),
+    Index("session_records_by_name", "namespace", "session", "name"),
+)
+"""What users said and tools gave back in a session: the number of the sealed content, and the commitment to
+it. `name` is a keyed hash of the host's word for the record."""
+
+accepted_tools = _table(
+    "accepted_tools",
+    _text("topic", key=True),
+    _text("tool"),
+    _text("accepted_by"),
+    _time("accepted_at"),
+    _bytes("mac"),
+)
+"""Which definition of a tool somebody has accepted: the hash of what a server says of it, by its topic."""
+
+seen_tools = _table(
+    "seen_tools",
+    _text("topic", key=True),
+    _text("tool", key=True),
+    _text("server"),
+    _text("name"),
+    _bytes("definition"),
+    _time("seen_at"),
+)
+"""What servers say of their tools, for whoever accepts them: of each topic the newest definition, and the
+accepted one. Nobody trusts a row: `tool` is the hash of `definition`."""
+
 segments = _table(
     "segments",
     _text("id", key=True),

@@ -65,6 +65,7 @@ _KEY = _id("key", "key")
 _LINK = _id("lnk", "link")
 _PERMIT = _id("prm", "permit")
 _KILL = _id("kil", "kill-switch")
+_SESSION = _id("ses", "session")
 _PASSKEY = _pattern("passkey-id", "[a-z]{3}_[0-9a-f]{32}", "the id of a passkey")
 _HASH = _pattern("hash", "[0-9a-f]{64}", "a SHA-256, or a keyed hash of 32 bytes, in hex")
 _SNAPSHOT = _pattern("snapshot", "v1:[0-9a-f]{64}", "the digest of a policy's canonical document")
@@ -83,6 +84,8 @@ _NAMES = Form("names", {"type": "array", "items": _NAME.schema})
 _ACTIONS = Form("actions", {"type": "array", "items": _ACTION.schema, "uniqueItems": True})
 _PEOPLE = Form("people", {"type": "array", "items": _PERSON.schema, "uniqueItems": True})
 _GATE = _one_of("gate", "gate")
+_RECORDED = _one_of("recorded", "turn", "result")
+_NUMBER = _whole("number", 1, "the number of a record of a session, from 1")
 _TRUTH = Form("bool", {"type": "boolean"})
 _TRUE = Form("true", {"const": True})
 _TIME = _whole("time", 0, "microseconds since 1970, UTC")
@@ -92,7 +95,7 @@ _EPOCH = _whole("epoch", 1, "the number of a claim or of a ledger's epoch, from 
 _TURN = _whole("turn", 1, "the number of an owner's turn to answer, from 1 for the second owner")
 _TIER = _whole("tier", 1, "a risk tier, 1 to 4", 4)
 _DECISION = _one_of("decision", "allow", "allow_with_constraints", "require_approval", "deny")
-_ANSWER = _one_of("answer", "approve", "reject", "edit")
+_ANSWER = _one_of("answer", "approve", "reject", "edit", "respond")
 _OUTCOME = _one_of("outcome", "succeeded", "failed")
 _DOUBT = _one_of("doubt", "in_doubt")
 _STATE = _one_of("state", "held", "allowed", "approved", "executing", "stale", "in_doubt")
@@ -222,6 +225,7 @@ FIELDS: Mapping[Kind, Mapping[str, Field]] = MappingProxyType(
                 "assertion": _ASSERTION,
                 "answer": _SIGNED_ANSWER,
                 "tightened": _TRUE,
+                "response": _HASH,
             },
             **_REVISED,
             approval=_APPROVAL,
@@ -301,6 +305,16 @@ FIELDS: Mapping[Kind, Mapping[str, Field]] = MappingProxyType(
             offline=_TRUTH,
             kid=_BYTES,
         ),
+        Kind.SESSION_OPENED: _kind({"key": _KEY}, session=_SESSION, agent=_NAME, content=_HASH),
+        Kind.SESSION_RECORDED: _kind(
+            {"key": _KEY, "action": _ACTION},
+            session=_SESSION,
+            number=_NUMBER,
+            what=_RECORDED,
+            content=_HASH,
+        ),
+        Kind.SESSION_ENDED: _kind({"key": _KEY}, session=_SESSION),
+        Kind.TOOL_ACCEPTED: _kind({"previous": _HASH}, topic=_NAME, tool=_HASH, by=_NAME),
         Kind.KILL_ENGAGED: _kind(
             {"target": _NAME, "key": _KEY, "drill": _TRUE, "approval": _APPROVAL},
             kill=_KILL,

@@ -27,6 +27,7 @@ class ActionState(StrEnum):
     FAILED = "failed"
     IN_DOUBT = "in_doubt"
     REJECTED = "rejected"
+    ANSWERED = "answered"
     SUPERSEDED = "superseded"
     EXPIRED = "expired"
     WITHDRAWN = "withdrawn"
@@ -55,6 +56,7 @@ _NEXT: dict[ActionState, frozenset[ActionState]] = {
             _S.APPROVED,
             _S.ALLOWED,  # by silence, where a lane of tier 1 or 2 says so
             _S.REJECTED,
+            _S.ANSWERED,  # a question
             _S.SUPERSEDED,
             _S.EXPIRED,
             _S.WITHDRAWN,
@@ -72,13 +74,15 @@ _NEXT: dict[ActionState, frozenset[ActionState]] = {
 
 class ExecutorKind(StrEnum):
     """`http`, `sql`, `mcp`: any serving process calls out. `caller`: the process that registered the function
-    runs it. `permitted`: a named executor elsewhere runs it, under a permit that it redeems."""
+    runs it. `permitted`: a named executor elsewhere runs it, under a permit that it redeems. `question`:
+    nobody runs it; a person answers it."""
 
     HTTP = "http"
     SQL = "sql"
     MCP = "mcp"
     CALLER = "caller"
     PERMITTED = "permitted"
+    QUESTION = "question"
 
     @property
     def dispatched(self) -> bool:
@@ -149,6 +153,8 @@ class Proposal:
         parent_action: the action that led to this one.
         call_id: the framework's id of this tool call; identifies a retry.
         idempotency_key: the caller's key; scoped to namespace and agent.
+        attempt: names one sending of a request that has neither key nor call id, so that it can be sent again
+            where no answer came, also after the action has ended.
         reasoning, alternatives: the agent's own words, shown as such.
         checkpoint: opaque state that only the resuming agent gets back; no part of what identifies the
             request.
@@ -161,6 +167,7 @@ class Proposal:
     parent_action: str | None = None
     call_id: str | None = None
     idempotency_key: str | None = None
+    attempt: str | None = None
     confidence: Decimal | None = None
     reasoning: str = ""
     alternatives: tuple[str, ...] = ()

@@ -175,7 +175,7 @@ class _Replaying:
             if entry.get("on_timeout") is not None:
                 self._silence(number, entry, entry["on_timeout"])
             self._open.pop(action, None)
-        elif kind in _ENDS or (kind == "approval.decided" and entry.get("decision") == "reject"):
+        elif kind in _ENDS or (kind == "approval.decided" and entry.get("decision") in ("reject", "respond")):
             self._open.pop(action, None)
         elif kind == "subject.erased":
             # Whichever are taken, the next erasure can account for the others as well: all came before it.

@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,22 @@ from interlock.model.errors import (
     NotFound,
 )
 from interlock.model.text import visible
-from interlock.server import events, ledger, permits, proposing, recovery, rollbacks, routes, stops, subjects
+from interlock.server import (
+    claims,
+    events,
+    ledger,
+    permits,
+    proposing,
+    questions,
+    recovery,
+    rollbacks,
+    routes,
+    sessions,
+    stops,
+    subjects,
+    tools,
+)
+from interlock.server.document import described
 from interlock.server.events import News
 from interlock.server.publishing import PUBLISH_SEC, Publishing
 from interlock.server.security import LOCAL, Perimeter, Site, caller_of, origin_of
@@ -107,14 +123,18 @@ def create_app(
     app.state.site = Site(
         None if public_url is None else origin_of(public_url), f"interlock_{home.publisher.log[-8:]}"
     )
+    app.include_router(claims.router)  # before /v1/actions/{action_id}
     app.include_router(proposing.router)
     app.include_router(routes.router)
     app.include_router(permits.router)
+    app.include_router(questions.router)
+    app.include_router(sessions.router)
     home.permit_keys.current()
     app.include_router(subjects.router)
     app.include_router(events.router)
     app.include_router(recovery.router)
     app.include_router(stops.router)
+    app.include_router(tools.router)
     app.include_router(rollbacks.router)
     app.include_router(ledger.router)
     _add_health(app, home)
@@ -124,6 +144,7 @@ def create_app(
     app.add_exception_handler(RequestValidationError, _bad_parameter)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(Exception, _unexpected)
+    app.openapi = partial(described, app)  # type: ignore[method-assign]
     _enclose(app, [host.lower() for host in hosts])
     return app
 
@@ -287,7 +308,7 @@ def _add_console(app: FastAPI) -> None:
             )
         return FileResponse(STATIC / "index.html", media_type="text/html")
 
-    for path in ("/", "/a/{identifier}", "/stop", "/sign-in"):
+    for path in ("/", "/a/{identifier}", "/stop", "/tools", "/sign-in"):
         app.add_api_route(path, page, include_in_schema=False, response_class=FileResponse)
 
     async def asset(name: str) -> Response:

@@ -61,8 +61,16 @@ Opaque = Annotated[Any, BeforeValidator(_opaque)]
 """`bytes`, or None."""
 
 
+Tags = Annotated[list[Annotated[str, Field(pattern="^[a-z0-9][a-z0-9_-]{0,99}$")]], Field(max_length=50)]
+Limit = Literal["max_runtime_sec", "max_amount_usd", "network_allowlist"]
+
+
 class ProposeBody(Body):
-    """What an agent asks for. It can name neither tags, tier, observed signals nor an outcome."""
+    """What an agent asks for. It can name neither tags, tier, observed signals nor an outcome.
+
+    `tags`, `cannot` and `claim` are for an adapter's key: trusted code maps a tool to the topic, with these
+    tags, cannot hold it to these constraints, and claims it at once where it is allowed.
+    """
 
     topic: str
     args: dict[str, Any]
@@ -74,6 +82,10 @@ class ProposeBody(Body):
     reasoning: str = ""
     alternatives: list[str] = Field(default_factory=list, max_length=20)
     retry_of: str | None = None
+    attempt: str | None = None
+    tags: Tags | None = None
+    cannot: list[Limit] = Field(default_factory=list, max_length=3)
+    claim: str | None = Field(default=None, repr=False)
     checkpoint: Opaque = Field(default=None, repr=False, json_schema_extra={"type": "string"})
 
 
@@ -85,6 +97,7 @@ class DecideBody(Body):
     reason_code: Annotated[ReasonCode | None, Field(strict=False)] = None
     note: str = ""
     args: dict[str, Any] | None = None
+    response: str | None = None
 
 
 class ReconcileBody(Body):
@@ -96,16 +109,17 @@ class SignInBody(Body):
     token: str
 
 
-async def read(request: Request, model: type[M]) -> M:
-    """The body as a model.
+async def read(request: Request, model: type[M], *, opaque: str | None = None) -> M:
+    """The body as a model; arguments as for `received`.
 
     Raises:
         TooLarge, MalformedJson and its kin, UnknownField, MissingField, WrongType.
     """
-    raw = await received(request)
+    raw = await received(request, opaque=opaque)
+    parsing = partial(parsed, raw, model, opaque=opaque)
     if len(raw) <= LONG:
-        return parsed(raw, model)
-    return await asyncio.get_running_loop().run_in_executor(APART, partial(parsed, raw, model))
+        return parsing()
+    return await asyncio.get_running_loop().run_in_executor(APART, parsing)
 
 
 async def received(request: Request, *, opaque: str | None = None) -> bytes:

@@ -33,6 +33,9 @@ POLL_SEC = 0.5
 TOLD_SEC = 5.0
 HEARTBEAT_SEC = 15.0
 PAGE = 500
+LOOK_SEC = 0.25
+MOST_WAITING = 500
+MOST_WAIT_SEC = 30
 _log = logging.getLogger(__name__)
 router = APIRouter(prefix="/v1")
 
@@ -46,6 +49,7 @@ class News:
         self._grown = asyncio.Condition()
         self._closed = False
         self.size = 0
+        self.waiting = 0
 
     async def run(self, stop: asyncio.Event) -> None:
         """Follow the head until `stop`."""
@@ -85,11 +89,29 @@ class News:
             self._closed = True
             self._grown.notify_all()
 
-    async def beyond(self, size: int) -> bool:
-        """Wait until the ledger is longer than `size`, at most a heartbeat; False when the server stops."""
+    async def within(self, seconds: int) -> AsyncIterator[None]:
+        """At once, and then again whenever the ledger may have grown, until the seconds are over: for whoever
+        looks at something until it is otherwise. Not more often than every `LOOK_SEC`; beyond `MOST_WAITING`
+        at a time nobody waits, and whoever asks comes again."""
+        loop = asyncio.get_running_loop()
+        until, size = loop.time() + seconds, self.size
+        yield
+        if self.waiting >= MOST_WAITING:
+            return
+        self.waiting += 1
+        try:
+            while (left := until - loop.time()) > 0 and await self.beyond(size, left):
+                size = self.size
+                yield
+                await asyncio.sleep(LOOK_SEC)
+        finally:
+            self.waiting -= 1
+
+    async def beyond(self, size: int, seconds: float = HEARTBEAT_SEC) -> bool:
+        """Wait until the ledger is longer than `size`, at most so long; False when the server stops."""
         async with self._grown:
             try:
-                async with asyncio.timeout(HEARTBEAT_SEC):
+                async with asyncio.timeout(min(seconds, HEARTBEAT_SEC)):
                     await self._grown.wait_for(lambda: self._closed or self.size > size)
             except TimeoutError:
                 return True

@@ -1,4 +1,5 @@
 """The endpoints of permits: minted for whoever proposed, redeemed and reported by the executor, and the keys.
+Claims of adapters (`claims.py`) are renewed and reported at the same addresses.
 
 No answer but the one that mints carries a permit, and no log line ever does.
 """
@@ -11,12 +12,14 @@ from fastapi import APIRouter, Request
 from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
-from interlock.gate import Report
+from interlock.gate import Report, hosted
+from interlock.gate.hosted import Run
+from interlock.identity import Caller
 from interlock.model.actions import ActionState
 from interlock.model.canonical import Json, plain
-from interlock.model.errors import InvalidInput
+from interlock.model.errors import InvalidInput, MissingField
 from interlock.model.ids import iso
-from interlock.server.bodies import Body, documented, read
+from interlock.server.bodies import Body, Limit, documented, read
 from interlock.server.routes import Known, View, home_of
 
 MAX_NOTE = 4_000
@@ -33,10 +36,28 @@ class PermitBody(Body):
     permit: str = Field(repr=False)
 
 
-class OutcomeBody(Body):
-    """What the executor says happened; `failed` only where it knows that nothing took effect."""
+class HeldBody(Body):
+    """What is held, and by what: a `permit` that was redeemed, or the token and epoch of a `claim`."""
 
-    permit: str = Field(repr=False)
+    permit: str | None = Field(default=None, repr=False)
+    claim: str | None = Field(default=None, repr=False)
+    epoch: int | None = Field(default=None, ge=1)
+
+    def run(self, action_id: str, caller: Caller) -> tuple[Run, int] | None:
+        """The run and its epoch, of a claim; None for a permit. Raises `InvalidInput` where it is not one."""
+        if self.permit is None and self.claim is None:
+            raise MissingField("a `permit` is required, or a `claim` with its `epoch`")
+        if (self.permit is None) == (self.claim is None) or (self.claim is None) != (self.epoch is None):
+            raise InvalidInput("either a `permit`, or a `claim` with its `epoch`")
+        if self.claim is None or self.epoch is None:
+            return None
+        return Run(action_id, caller, self.claim), self.epoch
+
+
+class OutcomeBody(HeldBody):
+    """What whoever ran it says happened; `failed` only where it knows that nothing took effect."""
+
+    breach: Limit | None = None
     outcome: Literal["succeeded", "failed", "in_doubt"]
     note: str = Field(min_length=1, max_length=MAX_NOTE)
     result: object = None
@@ -80,22 +101,30 @@ async def redeem(request: Request, caller: Known) -> View:
     }
 
 
-@router.post("/v1/actions/{action_id}/renew", openapi_extra=documented(PermitBody))
+@router.post("/v1/actions/{action_id}/renew", openapi_extra=documented(HeldBody))
 async def renew(request: Request, action_id: str, caller: Known) -> View:
-    """Extend the lease of a redeemed permit while the work lasts."""
+    """Extend the lease of a redeemed permit, or of an adapter's claim, while the work lasts."""
     home = home_of(request)
-    body = await read(request, PermitBody)
-    until = await run_in_threadpool(home.permits.renew, action_id, body.permit, caller)
+    body = await read(request, HeldBody)
+    held = body.run(action_id, caller)
+    if held is None:
+        until = await run_in_threadpool(home.permits.renew, action_id, body.permit or "", caller)
+    else:
+        until = await run_in_threadpool(hosted.renew, home.gate, *held)
     return {"action": action_id, "lease_until": iso(until)}
 
 
 @router.post("/v1/actions/{action_id}/outcome", openapi_extra=documented(OutcomeBody))
 async def outcome(request: Request, action_id: str, caller: Known) -> View:
-    """Report what became of a run under a permit."""
+    """Report what became of a run under a permit or a claim."""
     home = home_of(request)
     body = await read(request, OutcomeBody)
-    report = Report(ActionState(body.outcome), body.note, _carried(body.result))
-    row = await run_in_threadpool(home.permits.report, action_id, body.permit, caller, report)
+    held = body.run(action_id, caller)
+    report = Report(ActionState(body.outcome), body.note, _carried(body.result), body.breach)
+    if held is None:
+        row = await run_in_threadpool(home.permits.report, action_id, body.permit or "", caller, report)
+    else:
+        row = await run_in_threadpool(hosted.report, home.gate, *held, report)
     return {"action": row.id, "revision": row.revision, "state": row.state, "epoch": row.epoch}
 
 

@@ -28,13 +28,14 @@ from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from interlock.dispatch import Dispatcher
-from interlock.gate import Proposed
+from interlock.gate import Proposed, hosted
 from interlock.home import Home
 from interlock.identity import Caller
 from interlock.model.actions import ActionState, Proposal
 from interlock.model.errors import Conflict, InterlockError
 from interlock.model.ids import check_id
 from interlock.server.bodies import APART, LONG, ProposeBody, documented, parsed, received
+from interlock.server.granted import granted_view
 from interlock.server.security import bearer_of, caller_of
 
 T = TypeVar("T")
@@ -114,28 +115,44 @@ async def _propose(request: Request, home: Home, caller: Caller) -> Response:
         confidence=body.confidence,
         reasoning=body.reasoning,
         alternatives=tuple(body.alternatives),
+        attempt=body.attempt,
         checkpoint=body.checkpoint,
+        tags=tuple(body.tags or ()),
     )
+    if body.tags is not None or body.cannot or body.claim is not None:
+        hosted.check_host_key(caller)
+    host = None if body.claim is None else hosted.Run("", caller, body.claim).holder
     if body.retry_of is not None:
         check_id(body.retry_of, "act", "$.retry_of")
     dispatcher: Dispatcher = request.app.state.dispatcher
     with dispatcher.place(body.topic) as room:
         proposing = home.gate.propose_async(
-            proposal, caller, predecessor=body.retry_of, dispatching=room, apart=APART if long else None
+            proposal,
+            caller,
+            registered=body.tags is not None,
+            predecessor=body.retry_of,
+            dispatching=room,
+            cannot=frozenset(body.cannot),
+            host=host,
+            apart=APART if long else None,
         )
         proposed = await (dispatcher.at_once(proposing) if room else proposing)
-    return await _answer(home, proposed, caller, long=long)
+    return await _answer(home, proposed, caller, host, long=long)
 
 
-async def _answer(home: Home, proposed: Proposed, caller: Caller, *, long: bool) -> Response:
-    row, binding = proposed.action, proposed.binding
+async def _answer(
+    home: Home, proposed: Proposed, caller: Caller, host: str | None, *, long: bool
+) -> Response:
+    row, binding, claim = proposed.action, proposed.binding, proposed.claim
     if row is None:
         raise Conflict("The proposal left no action.")
-    if binding is not None and proposed.claim is None and row.status is not ActionState.HELD:
+    if binding is not None and claim is None and row.status is not ActionState.HELD:
         status, view = 201, partial(home.views.made, row, binding)
         content = await _apart(long, lambda: orjson.dumps(view()))
     else:
         read = await run_in_threadpool(home.views.action, row.id, caller)
+        if claim is not None and claim.holder == host:
+            read["claim"] = await run_in_threadpool(granted_view, home, claim, row.lease_until or 0)
         status = 200 if not proposed.created else 202 if read["state"] == ActionState.HELD else 201
         content = await _apart(long, partial(orjson.dumps, read))
     return Response(content, status, media_type="application/json")

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Annotated, Any
 
 import orjson
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from interlock.gate import HumanDecision
@@ -24,6 +24,7 @@ from interlock.server.bodies import (
     documented,
     read,
 )
+from interlock.server.events import MOST_WAIT_SEC, News
 from interlock.server.security import (
     Site,
     caller_of,
@@ -38,6 +39,7 @@ View = dict[str, Any]
 Known = Annotated[Caller, Depends(caller_of)]
 Reviewing = Annotated[Caller, Depends(people_only)]
 SignedIn = Annotated[Person, Depends(person_of)]
+Wait = Annotated[int, Query(ge=0, le=MOST_WAIT_SEC)]
 
 
 def home_of(request: Request) -> Home:
@@ -111,9 +113,20 @@ async def list_actions(
 
 
 @router.get("/actions/{action_id}")
-async def get_action(request: Request, action_id: str, caller: Known) -> View:
-    """One action, as the caller may see it."""
-    return await run_in_threadpool(home_of(request).views.action, action_id, caller)
+async def get_action(
+    request: Request, action_id: str, caller: Known, wait: Wait = 0, seen: str | None = None
+) -> View:
+    """One action, as the caller may see it; with `wait`, once its state is another than `seen`, or after so
+    many seconds."""
+    look = partial(home_of(request).views.action, action_id, caller)
+    news: News = request.app.state.news
+    async for _ in news.within(wait):
+        view = await run_in_threadpool(look)
+        seen = seen or view["state"]
+        if view["state"] != seen:
+            break
+        await caller_of(request)  # a key that was revoked meanwhile is told nothing more
+    return view
 
 
 @router.get("/actions/{action_id}/checkpoint")
@@ -177,10 +190,15 @@ async def get_approval(request: Request, approval_id: str, caller: Reviewing) ->
 
 @router.post("/approvals/{approval_id}/decisions", openapi_extra=documented(DecideBody))
 async def decide(request: Request, approval_id: str, caller: Known) -> View:
-    """Answer a request: approve, reject or edit. 409 with the difference where it is not what was shown."""
+    """Answer a request: approve, reject, edit, or respond to a question.
+
+    409 with the difference where it is not what was shown.
+    """
     home = home_of(request)
     body = await read(request, DecideBody)
-    decision = HumanDecision(body.decision, body.expected_hash, body.reason_code, body.note, body.args)
+    decision = HumanDecision(
+        body.decision, body.expected_hash, body.reason_code, body.note, body.args, body.response
+    )
     await run_in_threadpool(home.gate.decide, approval_id, caller, decision)
     policy = await run_in_threadpool(home.gate.in_force)
     return await run_in_threadpool(home.views.approval, approval_id, caller, policy)

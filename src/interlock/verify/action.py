@@ -46,7 +46,8 @@ class Action:
         about: its agent and topic, until it has ended. policy: the one that decided about it last.
         severity, tier: of the verdict in force: the one that it was opened with, or made stale by.
         until: end of the allow, or of the open request, in microseconds; None where the log does not say.
-        permitted: whether an executor elsewhere runs it. offline: the permit that may run it unredeemed.
+        permitted: whether an executor elsewhere runs it. question: whether nobody does, and a person answers.
+        offline: the permit that may run it unredeemed.
         requested_at: when its request was made. turn: how many owners were asked before who is asked now.
         log_epoch: the number of the log's epoch in which it was opened.
         outcome: succeeded or failed, once it is settled.
@@ -71,6 +72,7 @@ class Action:
         "permitted",
         "policy",
         "probe",
+        "question",
         "reading",
         "requested_at",
         "review_hash",
@@ -99,6 +101,7 @@ class Action:
         self.log_epoch = log_epoch
         self.key: str | None = entry.get("key")
         self.permitted = entry["executor"] == "permitted"
+        self.question = entry["executor"] == "question"
         self.offline: str | None = None
         self.outcome = ""
         self.epoch: int | None = None

@@ -68,6 +68,12 @@ class Authority:
         if key not in self._keys:
             raise Unfounded("it was done with a key that was never made")
 
+    def hosted(self, entry: Mapping[str, Any]) -> None:
+        """What only trusted code records: with an adapter's key, or with none, by the gate's own process."""
+        kind = self._keys.get(entry.get("key") or "", ("adapter", None))[0]
+        if kind != "adapter":
+            raise Broken("it was recorded with a key that is no adapter's")
+
     def key_added(self, entry: Mapping[str, Any]) -> None:
         key = entry["key"]
         known = key in self._keys

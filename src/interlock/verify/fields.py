@@ -47,7 +47,8 @@ _TABLE = {
     "action.revoked": f"{_ACTION}, was text, person text, key text?",
     "approval.decided": (
         f"{_ACTION}, approval text, action_hash text, review_hash text, decision text, person text, "
-        "solo bool, key text?, reason_code text?, assertion object?, answer object?, tightened bool?"
+        "solo bool, key text?, reason_code text?, assertion object?, answer object?, tightened bool?, "
+        "response text?"
     ),
     "approval.escalated": (
         f"{_ACTION}, approval text, owner text, turn number?, until number?, passed_over list?"
@@ -73,6 +74,10 @@ _TABLE = {
         f"{_ACTION}, permit text, action_hash text, executor text, policy text, expires_at number, "
         "offline bool, kid text, key text?"
     ),
+    "session.opened": "session text, agent text, content text, key text?",
+    "session.recorded": "session text, number number, what text, content text, action text?, key text?",
+    "session.ended": "session text, key text?",
+    "tool.accepted": "topic text, tool text, by text, previous text?",
     "kill.engaged": (
         "kill text, scope text, target text?, reason text, by text, key text?, drill bool?, running number, "
         "actions list, approval text?"

@@ -19,7 +19,7 @@
    stale. An edit is the answer of whoever made it to the request it supersedes. Only what is stale is
    requested anew. A claimed action is not edited and ends with its outcome; what has ended stays so.
 6. In doubt without a claim is only what was open when a new epoch of the ledger was opened, and nothing that
-   was open then goes on in any other way.
+   was open then goes on in any other way. A question is answered or rejected, and never runs.
 7. What rests on the state of the world runs only as it was read and shown; `probes.py` says what that means.
 8. What a kill switch covers is not let run; `stops.py` says what that means.
 9. What nobody answers ends after its time, and not before; `silence.py` says what may come of it.
@@ -233,6 +233,7 @@ class Life:
             raise Broken("the answer names another review hash than was requested")
         key, editors, step_up = action.key, action.editors, action.step_up
         answer, late = entry["decision"], self._is_late(action, entry["at"])
+        question = action.question
         if answer == "approve":
             action.state, action.until = State.MAY_RUN, None
         elif answer == "edit":
@@ -242,6 +243,10 @@ class Life:
         if self._authority.decided(entry, key, editors):
             self._editor_approved()
         self._passkeys.check(entry, needed=step_up and answer == "approve")
+        if (answer == "respond") != (entry.get("response") is not None):
+            raise Broken("a response without an answer to a question, or the other way round")
+        if answer != "reject" and question is not (answer == "respond"):
+            raise Broken("a question was answered as what runs is, or what runs as a question")
         if late:
             raise Broken("the request was answered after its time")
         if answer == "approve":
@@ -334,6 +339,8 @@ class Life:
             raise Broken("the action was claimed again after it had run")
         if state is not State.MAY_RUN and state is not State.CLAIMED:
             raise Broken("the action was claimed without being allowed or approved")
+        if action.question:
+            raise Broken("a question was claimed, and nothing runs by one")
         epoch, expected, at = entry["epoch"], (action.epoch or 0) + 1, entry["at"]
         before, action.claimed_at = action.claimed_at, at
         action.epoch, action.state = epoch, State.CLAIMED

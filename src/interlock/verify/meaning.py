@@ -26,7 +26,9 @@ from interlock.verify.passkeys import Passkeys, Roster
 from interlock.verify.permits import Permits
 from interlock.verify.report import Findings
 from interlock.verify.rollbacks import Rollbacks
+from interlock.verify.sessions import Sessions
 from interlock.verify.stops import Stops
+from interlock.verify.tools import Tools
 
 MAX_NAMESPACES = 64
 _Entry = Mapping[str, Any]
@@ -183,7 +185,7 @@ class _Space:
             editor_approved=meaning._editor_approved,
         )
         self.rollbacks = rollbacks = Rollbacks(authority, life)
-        under, acted = authority.under_policy, authority.acted
+        under, acted, sessions = authority.under_policy, authority.acted, Sessions()
         steps: dict[str, tuple[_Step, ...]] = {
             "policy.activated": (authority.activated,),
             "action.proposed": (authority.proposed, check_floor, life.proposed, rollbacks.proposed),
@@ -216,6 +218,10 @@ class _Space:
             "passkey.added": (self._whose_passkey, passkeys.added),
             "passkey.revoked": (passkeys.revoked,),
             "permit.minted": (under, life.minted),
+            "session.opened": (authority.hosted, sessions.opened),
+            "session.recorded": (authority.hosted, sessions.recorded),
+            "session.ended": (authority.hosted, sessions.ended),
+            "tool.accepted": (Tools().accepted,),
             "kill.engaged": (life.stopping, stops.put_on),
             "kill.rearmed": (stops.lifted,),
             "kill.drill": (stops.drilled,),

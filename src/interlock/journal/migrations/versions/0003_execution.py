@@ -174,6 +174,64 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("namespace", "key"),
         sqlite_with_rowid=False,
     )
+    op.create_table(
+        "accepted_tools",
+        sa.Column("namespace", TEXT, nullable=False),
+        sa.Column("topic", TEXT, nullable=False),
+        sa.Column("tool", TEXT, nullable=False),
+        sa.Column("accepted_by", TEXT, nullable=False),
+        sa.Column("accepted_at", sa.BigInteger(), nullable=False),
+        sa.Column("mac", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("namespace", "topic"),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "seen_tools",
+        sa.Column("namespace", TEXT, nullable=False),
+        sa.Column("topic", TEXT, nullable=False),
+        sa.Column("tool", TEXT, nullable=False),
+        sa.Column("server", TEXT, nullable=False),
+        sa.Column("name", TEXT, nullable=False),
+        sa.Column("definition", sa.LargeBinary(), nullable=False),
+        sa.Column("seen_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("namespace", "topic", "tool"),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "sessions",
+        sa.Column("namespace", TEXT, nullable=False),
+        sa.Column("id", TEXT, nullable=False),
+        sa.Column("agent", TEXT, nullable=False),
+        sa.Column("principal", TEXT, nullable=True),
+        sa.Column("name", TEXT, nullable=True),
+        sa.Column("state", TEXT, nullable=False),
+        sa.Column("payload", NUMBER, autoincrement=False, nullable=False),
+        sa.Column("hash", TEXT, nullable=False),
+        sa.Column("records", NUMBER, autoincrement=False, nullable=False),
+        sa.Column("size", NUMBER, autoincrement=False, nullable=False),
+        sa.Column("opened_at", sa.BigInteger(), nullable=False),
+        sa.Column("ended_at", sa.BigInteger(), nullable=True),
+        sa.Column("mac", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("namespace", "id"),
+    )
+    op.create_index("sessions_by_name", "sessions", ["namespace", "name"], unique=False)
+    op.create_table(
+        "session_records",
+        sa.Column("namespace", TEXT, nullable=False),
+        sa.Column("session", TEXT, nullable=False),
+        sa.Column("number", NUMBER, autoincrement=False, nullable=False),
+        sa.Column("kind", TEXT, nullable=False),
+        sa.Column("name", TEXT, nullable=False),
+        sa.Column("action_id", TEXT, nullable=True),
+        sa.Column("payload", NUMBER, autoincrement=False, nullable=False),
+        sa.Column("hash", TEXT, nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("mac", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("namespace", "session", "number"),
+    )
+    op.create_index(
+        "session_records_by_name", "session_records", ["namespace", "session", "name"], unique=False
+    )
     if op.get_bind().dialect.name == "postgresql":
         op.execute(_TELL)
         op.execute(
