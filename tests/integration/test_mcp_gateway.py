@@ -9,7 +9,7 @@ import asyncio
 import json
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from mcp.shared.exceptions import MCPError
 from pydantic import TypeAdapter
 
 from house import House, agent
+from interlock.adapters.mcp.gateway import LONGEST_WAIT_SEC
 from interlock.gate import Answer, ReasonCode, Scope
 from mcp_bank import TOOLS, tool
 from mcp_gate import LARGE, MODES, POLICY, TOKEN, Bank, said
@@ -529,19 +530,98 @@ def test_a_client_that_advertises_tasks_gets_one_and_it_outlives_the_gateway(ban
 # --- the server beside it --------------------------------------------------------------------------------
 
 
-def test_a_server_is_started_where_none_answers_and_its_link_is_in_the_held_answer(bank: Bank) -> None:
-    announced = bank.home.path / "server.json"
+@pytest.fixture
+def announced(bank: Bank) -> Iterator[Path]:
+    """Where a server that the gateway starts says where it is; it is ended afterwards."""
+    file = bank.home.path / "server.json"
+    yield file
+    os.kill(json.loads(file.read_text())["pid"], signal.SIGTERM)
+    bank.until(lambda: not file.exists())
 
+
+async def served(bank: Bank, announced: Path) -> None:
+    """Wait until that server answers."""
+    await asyncio.to_thread(
+        bank.until,
+        lambda: announced.exists() and bank.answers(json.loads(announced.read_text())["url"]),
+    )
+
+
+def test_a_server_is_started_where_none_answers_and_its_link_is_in_the_held_answer(
+    bank: Bank, announced: Path
+) -> None:
     async def use(client: Client) -> Any:
-        await asyncio.to_thread(bank.until, announced.exists)
-        await asyncio.to_thread(bank.until, lambda: bank.answers(json.loads(announced.read_text())["url"]))
+        await served(bank, announced)
         return await client.call_tool("refund", LARGE)
 
-    try:
-        told = bank.run(use, "auto", serve=True).structured_content
-        assert told["status_url"].endswith(f"/a/{told['approval']}")
-        assert bank.answers(json.loads(announced.read_text())["url"])  # it stays
-        assert "#" not in (bank.home.path / "serve.log").read_text()  # no link that signs in
-    finally:
-        os.kill(json.loads(announced.read_text())["pid"], signal.SIGTERM)
-        bank.until(lambda: not announced.exists())
+    told = bank.run(use, "auto", serve=True).structured_content
+    assert told["status_url"].endswith(f"/a/{told['approval']}")
+    assert bank.answers(json.loads(announced.read_text())["url"])  # it stays
+    assert "#" not in (bank.home.path / "serve.log").read_text()  # no link that signs in
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_client_that_opens_links_is_offered_one_and_whoever_opens_it_is_waited_for(
+    bank: Bank, announced: Path, mode: str
+) -> None:
+    offered: list[types.ElicitRequestURLParams] = []
+
+    async def opens(_context: Any, params: Any) -> types.ElicitResult:
+        offered.append(params)
+        asyncio.get_running_loop().call_later(1.0, bank.approve, bank.first_held())
+        return types.ElicitResult(action="accept")
+
+    async def use(client: Client) -> Any:
+        await served(bank, announced)
+        return await client.call_tool("refund", LARGE)
+
+    found = bank.run(use, mode, serve=True, elicitation_callback=opens)
+    assert found.structured_content == {"id": "re_1"}  # in the same call, which otherwise waits for nobody
+    (link,) = offered
+    assert link.url.startswith(f"{json.loads(announced.read_text())['url']}/a/apr_")
+    assert "for order A-12" in link.message
+    assert len(bank.book(tool="refund")) == 1
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("action", ["cancel", "decline"])
+def test_a_client_that_does_not_open_the_link_decides_nothing_by_that(
+    bank: Bank, announced: Path, mode: str, action: Any
+) -> None:
+    offered: list[Any] = []
+
+    async def refuses(_context: Any, params: Any) -> types.ElicitResult:
+        offered.append(params)
+        return types.ElicitResult(action=action)
+
+    async def use(client: Client) -> Any:
+        await served(bank, announced)
+        async with asyncio.timeout(LONGEST_WAIT_SEC - 5):  # whoever opens it is waited for longer
+            return (await client.call_tool("refund", LARGE)).structured_content
+
+    told = bank.run(use, mode, serve=True, elicitation_callback=refuses)
+    assert (told["status"], len(offered)) == ("held", 1)
+    assert bank.state(told["action"]) == "held"
+    bank.approve(told["action"])
+
+    async def again(client: Client) -> Any:
+        return (await client.call_tool("refund", LARGE)).structured_content
+
+    assert bank.run(again, mode) == {"id": "re_1"}
+
+
+def test_a_client_that_claims_to_have_opened_a_link_gets_nothing_that_nobody_approved(bank: Bank) -> None:
+    async def use(client: Client) -> Any:
+        params = types.CallToolRequestParams(
+            name="refund",
+            arguments=LARGE,
+            input_responses={"interlock_link": types.ElicitResult(action="accept")},
+            request_state="anything",
+        )
+        calling = client.session.send_request(types.CallToolRequest(params=params), types.CallToolResult)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(calling, 3)
+
+    bank.run(use, "auto")
+    assert bank.state(bank.first_held()) == "held"
+    assert not bank.book(tool="refund")

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from mcp.shared.exceptions import MCPError
 
 from interlock.adapters.mcp import answers, tasks
 from interlock.adapters.mcp.call import Call, ToolFailed
+from interlock.adapters.mcp.links import Waiting
 from interlock.adapters.mcp.passing import Passing
 from interlock.adapters.mcp.servers import Server as Configured
 from interlock.adapters.mcp.tools import ASK, RESULT, Known, Left, known, offered, own_tools
@@ -179,7 +179,9 @@ class Gateway:
             return answers.refused(error)
         gate.register(tool.topic)
         call = Call(ctx, tool, self._upstreams[tool.server], args)
-        return await self._follow(ctx, gate, call, self._remembered.get(key), key, self._wait_sec)
+        waiting = Waiting(ctx, params, self._wait_sec, LONGEST_WAIT_SEC)
+        with waiting.ended():
+            return await self._follow(ctx, gate, call, self._remembered.get(key), key, waiting)
 
     async def _told(self, ctx: Any, args: Mapping[str, Any]) -> Any:
         """`interlock_result`: an approved call is carried out, any other told."""
@@ -232,7 +234,8 @@ class Gateway:
         key = next((key for key, kept in self._remembered.items() if kept == action_id), None)
         call = Call(ctx, tool, None if tool is None else self._upstreams[tool.server], None)
         call.later = partial(self._sound, tool)
-        return await self._follow(ctx, self.asking(ctx).gate, call, action_id, key, 0.0)
+        waiting = Waiting(ctx, None, 0.0, 0.0)
+        return await self._follow(ctx, self.asking(ctx).gate, call, action_id, key, waiting)
 
     async def _follow(
         self,
@@ -241,10 +244,9 @@ class Gateway:
         call: Call,
         action_id: str | None,
         key: tuple[str, str, bytes] | None,
-        wait_sec: float,
+        waiting: Waiting,
     ) -> Any:
         """Propose, or go on with, an action; wait a while for what is held; and say what became of it."""
-        until = time.monotonic() + wait_sec
         while True:
             try:
                 if action_id is None:
@@ -252,15 +254,16 @@ class Gateway:
                 else:
                     found = await gate.run_async(action_id, call)
             except Held as error:
-                action_id, left = error.action_id, until - time.monotonic()
-                if left <= 0:
+                action_id = error.action_id
+                offered, left = waiting.offer(error), waiting.left
+                if offered is not None or left <= 0:
                     self._remember(key, action_id)
-                    return self._held(ctx, error)
+                    return offered or self._held(ctx, error)
                 call.later = partial(self._sound, call.tool)
                 await asyncio.sleep(min(POLL_SEC, left))
                 continue
             except NotClaimable as error:
-                action_id, left = error.extra.get("action", action_id), until - time.monotonic()
+                action_id, left = error.extra.get("action", action_id), waiting.left
                 action = None if action_id is None else await asyncio.to_thread(gate.action, action_id)
                 if action is not None and action["state"] == "executing" and left <= 0:
                     return answers.running(action)
