@@ -63,6 +63,7 @@ def open_house(
     for home in opened:
         home.leases.close()
         home.journal.close()
+        home.publisher.close()
 
 
 @pytest.fixture

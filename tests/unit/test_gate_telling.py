@@ -44,6 +44,7 @@ UNTOLD = {
     Kind.CONSTRAINT_BREACHED: "its outcome is told",
     Kind.IDEMPOTENCY_CONFLICT: "its proposer is answered",
     Kind.PERMIT_MINTED: "who asked for it is answered",
+    Kind.SESSION_RECORDED: "the host recorded it, and nothing about the action changed",
 }
 """Kinds that name an action, and why no agent is told."""
 

@@ -74,7 +74,8 @@ def hook(
         return
     from interlock.adapters.claude_code.hook import main
 
-    raise typer.Exit(main(_options(home, url, key_file, state, agent, no_defer)))
+    # Python's own end would make 120 of an answer that nobody could read, and 120 blocks nothing.
+    os._exit(main(_options(home, url, key_file, state, agent, no_defer)))
 
 
 @app.command("install", epilog="Example: interlock hook install --project --home .interlock")

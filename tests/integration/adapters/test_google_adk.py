@@ -45,11 +45,6 @@ def house(open_house: Callable[..., House], clock: ManualClock) -> House:
 
 
 @pytest.fixture
-def gate(house: House) -> Gate:
-    return Gate(Embedded(house.home, "support"), session=None, principal=None)
-
-
-@pytest.fixture
 def books(tmp_path: Path) -> Books:
     return Books(tmp_path / "books.txt")
 

@@ -27,7 +27,6 @@ import world
 from house import House, ManualClock
 from interlock import Denied, Event, Gate, Held, NoEffect
 from interlock.adapters.langchain import GateMiddleware, gated, go_on, go_on_async, question_tool
-from interlock.client.embedded import Embedded
 from interlock.gate import Answer
 from interlock.model.errors import InvalidInput, NotClaimable
 from langchain_agent import THREAD, Scripted, agent, call, said, tools, waiting
@@ -44,11 +43,6 @@ def house(open_house: Callable[..., House], clock: ManualClock) -> House:
     made.person("Ann")
     made.person("Bob")
     return made
-
-
-@pytest.fixture
-def gate(house: House) -> Gate:
-    return Gate(Embedded(house.home, "support"), session=None, principal=None)
 
 
 @pytest.fixture

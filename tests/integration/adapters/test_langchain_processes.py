@@ -17,6 +17,7 @@ import pytest
 pytest.importorskip("langchain", reason="not installed: uv run --group frameworks pytest")
 
 from langgraph.checkpoint.memory import InMemorySaver
+from psycopg.conninfo import make_conninfo
 
 from house import BOTH, House
 from interlock import Gate
@@ -73,12 +74,20 @@ class Shop:
         return self.ended(self.begin("go", json.dumps(answer)))
 
 
+def threads(server: Postgres) -> str:
+    """Where LangGraph keeps its threads: a schema of its own, since a home has a table `checkpoints` too."""
+    url = server.database(1)
+    server.run("DROP SCHEMA IF EXISTS threads CASCADE", url=url)
+    server.run("CREATE SCHEMA threads", url=url)
+    return make_conninfo(url, options="-c search_path=threads")
+
+
 @pytest.fixture
 def shop(tmp_path: Path, database: str, request: pytest.FixtureRequest) -> Iterator[Shop]:
     urls: list[str | None] = [None, None]
     if database == "postgres":
         server: Postgres = request.getfixturevalue("postgres")
-        urls = [server.database(0), server.database(1)]
+        urls = [server.database(0), threads(server)]
     made = Shop(tmp_path, *urls)
     made.env["AGENT_BY"] = "tool" if database == "sqlite" else "middleware"
     yield made

@@ -46,7 +46,6 @@ from interlock.adapters.openai_agents import (
     gated_agent,
     question_tool,
 )
-from interlock.client.embedded import Embedded
 from interlock.gate import Answer
 from interlock.model.errors import InvalidInput
 from openai_agent import Scripted, agent, call, said, tools, waiting
@@ -62,11 +61,6 @@ def house(open_house: Callable[..., House], clock: ManualClock) -> House:
     made.person("Ann")
     made.person("Bob")
     return made
-
-
-@pytest.fixture
-def gate(house: House) -> Gate:
-    return Gate(Embedded(house.home, "support"), session=None, principal=None)
 
 
 @pytest.fixture

@@ -40,7 +40,6 @@ from pydantic_ai.toolsets import ExternalToolset, FunctionToolset
 from house import House, ManualClock
 from interlock import Event, Gate, NoEffect
 from interlock.adapters.pydantic_ai import GateCapability, Runs, SavedRuns, gated, question_tool
-from interlock.client.embedded import Embedded
 from interlock.gate import Answer
 from interlock.model.errors import InvalidInput
 from pydantic_agent import agent, call, said, scripted, tools, waiting
@@ -56,11 +55,6 @@ def house(open_house: Callable[..., House], clock: ManualClock) -> House:
     made.person("Ann")
     made.person("Bob")
     return made
-
-
-@pytest.fixture
-def gate(house: House) -> Gate:
-    return Gate(Embedded(house.home, "support"), session=None, principal=None)
 
 
 @pytest.fixture

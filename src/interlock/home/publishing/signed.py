@@ -122,7 +122,10 @@ class Mark:
         self._file = os.open(folder / "mark", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
     def close(self) -> None:
-        os.close(self._file)
+        """Release the file; a second call does nothing."""
+        file, self._file = self._file, -1
+        if file >= 0:
+            os.close(file)
 
     def read(self) -> int:
         """The longest ledger that was noted; 0 where none was."""
