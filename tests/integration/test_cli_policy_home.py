@@ -261,6 +261,7 @@ def at_a_terminal(folder: Path, answer: bytes, *arguments: str) -> tuple[int, st
     child, terminal = pty.fork()
     if child == 0:
         os.chdir(folder)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # as at any terminal, whatever started the tests
         os.execve(COMMAND[0], [*COMMAND, *arguments], environment())
     seen, deadline, typed = b"", time.monotonic() + 60, False
     while time.monotonic() < deadline:

@@ -27,9 +27,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """As `interlock.cli.app.main`; a hook, which is started for each call of a tool, goes its own way."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given[:1] == ["hook"] and given[1:2] != ["install"] and "--help" not in given:
-        from interlock.adapters.claude_code.hook import main as answer
+        from interlock.adapters.claude_code.hook import run
 
-        return answer(given[1:])
+        run(given[1:])
     from interlock.cli.app import main as command
 
     return command(given)

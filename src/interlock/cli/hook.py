@@ -72,10 +72,9 @@ def hook(
     """
     if context.invoked_subcommand is not None:
         return
-    from interlock.adapters.claude_code.hook import main
+    from interlock.adapters.claude_code.hook import run
 
-    # Python's own end would make 120 of an answer that nobody could read, and 120 blocks nothing.
-    os._exit(main(_options(home, url, key_file, state, agent, no_defer)))
+    run(_options(home, url, key_file, state, agent, no_defer))
 
 
 @app.command("install", epilog="Example: interlock hook install --project --home .interlock")

@@ -109,6 +109,14 @@ class Options:
         return (Path(known) if known else Path.home() / ".local" / "state") / "interlock" / "claude-code"
 
 
+def run(arguments: Sequence[str]) -> NoReturn:
+    """Answer an event, and end this process by its exit code.
+
+    Python's own end would make 120 of an answer that nobody could read, and 120 blocks nothing.
+    """
+    os._exit(main(arguments))
+
+
 def main(arguments: Sequence[str]) -> int:
     """Read an event, answer it; the exit code. Never raises, and never answers "allow" by accident."""
     for sign in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGALRM):
